@@ -15,7 +15,9 @@ const (
 	MaxBatchEvents = 100_000
 	// MaxBodyBytes bounds the body of one request that is not a stream.
 	MaxBodyBytes = 32 << 20
-	// MinYear and MaxYear bound a timestamp, in UTC: what 64-bit nanoseconds
-	// hold in whole years.
-	MinYear, MaxYear = 1678, 2261
+	// MinYear is the first year of a timestamp, in UTC: 64-bit nanoseconds hold
+	// the whole years from it to MaxYear.
+	MinYear = 1678
+	// MaxYear is the last year of MinYear's range.
+	MaxYear = 2261
 )

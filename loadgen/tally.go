@@ -1,0 +1,108 @@
+package loadgen
+
+import (
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/oncelog/oncelog"
+)
+
+// Latencies are kept in microseconds, to three digits, up to slowest.
+const slowest = 10 * time.Minute
+
+// tally counts what happens in a run.
+type tally struct {
+	// mu guards all below. It is taken a few times a request.
+	mu         sync.Mutex
+	sent       int64
+	unacked    int64
+	stored     int64
+	duplicates int64
+	conflicts  int64
+	requests   int64
+	resent     int64
+	errors     map[string]int64
+	latency    *hdrhistogram.Histogram
+}
+
+func newTally() *tally {
+	return &tally{errors: make(map[string]int64), latency: hdrhistogram.New(1, slowest.Microseconds(), 3)}
+}
+
+// begin counts a request of n events.
+func (t *tally) begin(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sent += int64(n)
+	t.requests++
+}
+
+// resend counts a request sent again.
+func (t *tally) resend() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.resent++
+}
+
+// fail counts a failed attempt.
+func (t *tally) fail(kind string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.errors[kind]++
+}
+
+// giveUp counts events that are not tried any more.
+func (t *tally) giveUp(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unacked += int64(n)
+}
+
+// acknowledge counts a request's receipts.
+func (t *tally) acknowledge(receipts []oncelog.Receipt, took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range receipts {
+		if r.Status == oncelog.Stored {
+			t.stored++
+			continue
+		}
+		t.duplicates++
+		if r.Conflict {
+			t.conflicts++
+		}
+	}
+	// Within the range given to it the histogram takes every value.
+	_ = t.latency.RecordValue(min(max(took.Microseconds(), 1), slowest.Microseconds()))
+}
+
+// report returns what was counted.
+func (t *tally) report(elapsed time.Duration) Report {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := Report{
+		Sent: t.sent, Unacked: t.unacked,
+		Stored: t.stored, Duplicates: t.duplicates, Conflicts: t.conflicts,
+		Requests: t.requests, Resent: t.resent,
+		Errors:         make(map[string]int64, len(t.errors)),
+		ElapsedSeconds: elapsed.Seconds(),
+		Latency:        t.percentiles(),
+	}
+	for kind, n := range t.errors {
+		r.Errors[kind] = n
+	}
+	if elapsed > 0 {
+		r.EventsPerSecond = float64(t.stored+t.duplicates) / elapsed.Seconds()
+	}
+	return r
+}
+
+// percentiles reads the histogram. The caller holds mu.
+func (t *tally) percentiles() Latency {
+	at := func(percentile float64) float64 {
+		return float64(t.latency.ValueAtPercentile(percentile)) / 1000
+	}
+	return Latency{P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: float64(t.latency.Max()) / 1000}
+}

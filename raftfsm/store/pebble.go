@@ -1,0 +1,141 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+
+	"github.com/oncelog/oncelog"
+)
+
+// formatVersion is Pebble's on-disk format: the newest one of Pebble v2.1. It is a
+// wire format too, since checkpoints are streamed to followers as they are, so it
+// may only be raised once every node of a cluster runs a Pebble that reads it.
+const formatVersion = pebble.FormatValueSeparation
+
+const (
+	// memTables bounds the memtables that exist at once: writes wait for a flush
+	// beyond them. It leaves room for one being filled, one being written out and
+	// a burst behind them.
+	memTables = 4
+	// tableBlockBytes is the size of a table's blocks. Event blocks are larger and
+	// stand alone; this one is what a dedup look-up that hits has to read.
+	tableBlockBytes = 4 << 10
+)
+
+// readOnlyCache is the memory of a database that is opened to be looked at once.
+const readOnlyCache = 4 << 20
+
+// writable are the options of a live generation.
+func (s *Store) writable() *pebble.Options {
+	o := s.readOnly()
+	o.ReadOnly = false
+	o.Cache = s.cache
+	o.MemTableSize = uint64(s.opts.MemTableBytes)
+	o.MemTableStopWritesThreshold = memTables
+	o.FormatMajorVersion = formatVersion
+	o.CompactionConcurrencyRange = func() (int, int) { return 1, 2 }
+	o.EventListener = &pebble.EventListener{
+		BackgroundError: func(err error) { s.fail(readError(err)) },
+		DataCorruption:  func(i pebble.DataCorruptionInfo) { s.fail(corruption(i)) },
+		FlushEnd:        func(pebble.FlushInfo) { s.flushed.Store(true) },
+		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { s.log.Warn("writes wait for the disk", "reason", i.Reason) },
+		WriteStallEnd:   func() { s.log.Info("writes go on") },
+	}
+	for i := range o.Levels {
+		o.Levels[i] = pebble.LevelOptions{
+			BlockSize:    tableBlockBytes,
+			FilterPolicy: bloom.FilterPolicy(10),
+		}
+	}
+	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
+	return o
+}
+
+// readOnly are the options of a database that nobody writes. What is wrong with
+// it is told to who reads it, and does not fail the store.
+func (s *Store) readOnly() *pebble.Options {
+	return &pebble.Options{
+		FS:               s.fs,
+		ReadOnly:         true,
+		ErrorIfNotExists: true,
+		DisableWAL:       true,
+		CacheSize:        readOnlyCache,
+		Logger:           pebbleLogger{s},
+		EventListener: &pebble.EventListener{
+			BackgroundError: func(err error) { s.log.Warn("pebble", "err", err) },
+			DataCorruption:  func(i pebble.DataCorruptionInfo) { s.log.Warn("pebble", "err", corruption(i)) },
+		},
+		Filters: map[string]pebble.FilterPolicy{bloom.FilterPolicy(10).Name(): bloom.FilterPolicy(10)},
+	}
+}
+
+// openPebble opens a database. An error that does not come from the operating
+// system is about what the files hold.
+func (s *Store) openPebble(dir string, o *pebble.Options) (*pebble.DB, error) {
+	db, err := await(s, func() (*pebble.DB, error) { return pebble.Open(dir, o) })
+	if err == nil {
+		return db, nil
+	}
+	var path *fs.PathError
+	var errno syscall.Errno
+	system := errors.As(err, &path) || errors.As(err, &errno)
+	if s.failedAlready() || system && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return nil, fmt.Errorf("%s: %w: %w", dir, oncelog.ErrCorrupt, err)
+}
+
+// corruption is what Pebble knows of a damaged file, as an error.
+func corruption(i pebble.DataCorruptionInfo) error {
+	return fmt.Errorf("%s: %w: %w", i.Path, oncelog.ErrCorrupt, i.Details)
+}
+
+// readError marks an error of Pebble's that means damaged data.
+func readError(err error) error {
+	if i := pebble.ExtractDataCorruptionInfo(err); i != nil {
+		return corruption(*i)
+	}
+	if pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%w: %w", oncelog.ErrCorrupt, err)
+	}
+	return err
+}
+
+// pebbleLogger passes on what Pebble says.
+type pebbleLogger struct{ store *Store }
+
+// Infof logs at debug level: Pebble speaks of every table.
+func (l pebbleLogger) Infof(format string, args ...any) {
+	l.store.log.Debug("pebble", "msg", lazy{format, args})
+}
+
+// Errorf logs a warning: what is fatal comes as a failure as well.
+func (l pebbleLogger) Errorf(format string, args ...any) {
+	l.store.log.Warn("pebble", "msg", lazy{format, args})
+}
+
+// Fatalf fails the store and never returns. Pebble calls it where it cannot tell
+// whether its manifest was written, and relies on not going on: it would next
+// delete tables that the manifest on disk may name. The goroutine is held here
+// until the process ends, which the failure asks for; an exit from within a
+// library would leave the node no word to say.
+func (l pebbleLogger) Fatalf(format string, args ...any) {
+	l.store.fail(fmt.Errorf("pebble: "+format, args...))
+	l.store.halted.Store(true)
+	select {}
+}
+
+// lazy formats a message only if it is logged.
+type lazy struct {
+	format string
+	args   []any
+}
+
+// LogValue implements [slog.LogValuer].
+func (m lazy) LogValue() slog.Value { return slog.StringValue(fmt.Sprintf(m.format, m.args...)) }

@@ -96,8 +96,8 @@ func create(cfg Config, t *transport, logger *log.Logger) (*Gossip, error) {
 // Addr returns the host:port that is listened on.
 func (g *Gossip) Addr() string { return g.addr }
 
-// Changed receives after any change of the members. Changes that come close
-// together may be told as one, so look at everything.
+// Changed receives after any change of the members, for one reader. Changes
+// that come close together may be told as one, so look at everything.
 func (g *Gossip) Changed() <-chan struct{} { return g.changed }
 
 // Asked is closed when every address of Config.Join has been asked once,

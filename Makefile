@@ -1,0 +1,53 @@
+# oncelog: every target works on a fresh machine that has Go alone.
+SHELL := /bin/bash
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+BIN := bin/oncelog
+DATA ?= data
+FUZZTIME ?= 30s
+BENCHTIME ?= 1s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build bin/oncelog
+	go build -trimpath -o $(BIN) ./cmd/oncelog
+
+.PHONY: cluster
+cluster: build ## three nodes on this machine, on ports 8080, 8081 and 8082; Ctrl-C stops them
+	@exec $(BIN) cluster --data-dir $(DATA)
+
+.PHONY: demo
+demo: build ## a cluster under load, its leader killed and brought back, and the verdict
+	@exec $(BIN) demo
+
+.PHONY: test
+test: ## every test, with the race detector
+	go test -race -timeout 15m ./...
+
+.PHONY: race
+race: test ## the same as test
+
+.PHONY: lint
+lint: ## the linter, at its pinned version
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target in turn, FUZZTIME each (30s)
+	@set -e; go list ./... | while read -r pkg; do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## the Go benchmarks of every room, BENCHTIME each (1s)
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+.PHONY: tidy-check
+tidy-check: ## fail if go.mod or go.sum are not tidy
+	go mod tidy -diff

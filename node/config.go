@@ -1,0 +1,168 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/oncelog/oncelog"
+)
+
+// Config says what a node is. Only DataDir is required.
+type Config struct {
+	// Name is for people; unique in the cluster. Default "n1".
+	Name string
+	// DataDir holds everything the node keeps. It is made if it does not exist.
+	DataDir string
+	// HTTPAddr, RaftAddr and GossipAddr are the host:port to listen on. Port 0
+	// takes a free one. Defaults: 127.0.0.1 with 8080, 7000 and 7946.
+	HTTPAddr   string
+	RaftAddr   string
+	GossipAddr string
+	// AdvertiseHost is the host under which others reach this node. Default: the
+	// host of each address, which must then be a specific one.
+	AdvertiseHost string
+	// BootstrapExpect is how many new nodes found the cluster together: 1 to 7.
+	// The default is 1 without Join addresses, a cluster of one, and otherwise 0:
+	// the node founds nothing and waits to be taken in. A node that knows its
+	// cluster ignores it.
+	BootstrapExpect int
+	// Join lists gossip addresses of other nodes.
+	Join []string
+	// RequestTimeout bounds a request that brings no shorter deadline. Default 10 s.
+	RequestTimeout time.Duration
+	// QueueBytes bounds the events that were taken and not yet answered, in
+	// bytes as stored; over it a publisher gets 429. At least 34 MiB, which one
+	// request of the greatest size may need. Default 64 MiB.
+	QueueBytes int64
+	// CacheBytes and MemTableBytes size the store; 0 means the store's defaults.
+	CacheBytes    int64
+	MemTableBytes int64
+	// Timing is how soon a lost leader is noticed. Default TimingDefault.
+	Timing Timing
+	// SnapshotEntries is how many log entries there may be before the store is
+	// flushed and the log truncated, TrailingEntries how many stay for followers
+	// that are a little behind. Defaults 4096 and 4096.
+	SnapshotEntries uint64
+	TrailingEntries uint64
+	// Version is told to the other nodes and to people.
+	Version string
+	// Logger takes the node's log. Default: none.
+	Logger *slog.Logger
+	// Clock tells the time that is stamped on events. Default time.Now.
+	Clock func() time.Time
+}
+
+// Timing is a set of Raft time-outs.
+type Timing struct {
+	// Heartbeat is how long a follower waits for a sign of the leader, Election
+	// how long a candidate waits for votes; each up to twice that by chance.
+	// Lease is how long a leader leads without hearing from a quorum, at most
+	// Heartbeat.
+	Heartbeat, Election, Lease time.Duration
+}
+
+// TimingDefault suits machines in one region, also with busy cores.
+func TimingDefault() Timing {
+	return Timing{Heartbeat: 500 * time.Millisecond, Election: 500 * time.Millisecond, Lease: 400 * time.Millisecond}
+}
+
+const (
+	defaultRequestTimeout = 10 * time.Second
+	defaultQueueBytes     = 64 << 20
+	minQueueBytes         = oncelog.MaxBodyBytes + 2<<20
+	maxFounders           = 7
+	defaultSnapshotEvery  = 4096
+)
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.Name, "n1")
+	setDefault(&c.HTTPAddr, "127.0.0.1:8080")
+	setDefault(&c.RaftAddr, "127.0.0.1:7000")
+	setDefault(&c.GossipAddr, "127.0.0.1:7946")
+	if len(c.Join) == 0 {
+		setDefault(&c.BootstrapExpect, 1)
+	}
+	setDefault(&c.RequestTimeout, defaultRequestTimeout)
+	setDefault(&c.QueueBytes, defaultQueueBytes)
+	setDefault(&c.Timing, TimingDefault())
+	setDefault(&c.SnapshotEntries, defaultSnapshotEvery)
+	setDefault(&c.TrailingEntries, defaultSnapshotEvery)
+	setDefault(&c.Version, "devel")
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// validate names the field at fault and what would be right.
+func (c Config) validate() error {
+	if c.DataDir == "" {
+		return errors.New("data directory: is required")
+	}
+	probe := oncelog.Event{Topic: c.Name, EventID: "x", Source: "x", Timestamp: time.Unix(0, 0), Payload: []byte("{}")}
+	if err := probe.Validate(); err != nil || len(c.Name) > maxNodeName {
+		return fmt.Errorf("name %q: must be 1 to %d bytes of UTF-8 without control characters", c.Name, maxNodeName)
+	}
+	for _, a := range []struct{ what, addr string }{{"HTTP", c.HTTPAddr}, {"Raft", c.RaftAddr}, {"gossip", c.GossipAddr}} {
+		if err := c.checkAddr(a.addr); err != nil {
+			return fmt.Errorf("%s address %q: %w", a.what, a.addr, err)
+		}
+	}
+	for _, a := range c.Join {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			return fmt.Errorf("join address %q: %w", a, err)
+		}
+	}
+	switch {
+	case c.BootstrapExpect < 0 || c.BootstrapExpect > maxFounders:
+		return fmt.Errorf("bootstrap-expect %d: must be 1 to %d, or 0 to found no cluster", c.BootstrapExpect, maxFounders)
+	case c.BootstrapExpect == 1 && len(c.Join) > 0:
+		return errors.New("bootstrap-expect 1 with join addresses: a node that founds a cluster alone would join no other; leave one of them out")
+	case c.QueueBytes < minQueueBytes:
+		return fmt.Errorf("queue of %d bytes: must be at least %d", c.QueueBytes, minQueueBytes)
+	case c.RequestTimeout < 0:
+		return fmt.Errorf("request timeout %s: must be positive", c.RequestTimeout)
+	}
+	return nil
+}
+
+// maxNodeName keeps a node's gossip metadata within its 512 bytes.
+const maxNodeName = 64
+
+func (c Config) checkAddr(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("port %q: must be 0 to 65535", port)
+	}
+	if ip := net.ParseIP(host); (host == "" || ip != nil && ip.IsUnspecified()) && c.AdvertiseHost == "" {
+		return errors.New("others can not reach a node there: name one interface, or set the advertise host")
+	}
+	return nil
+}
+
+// advertised is the address to tell others, given the one a listener is bound to.
+func (c Config) advertised(configured string, bound net.Addr) string {
+	host, _, _ := net.SplitHostPort(configured)
+	if c.AdvertiseHost != "" {
+		host = c.AdvertiseHost
+	}
+	_, port, _ := net.SplitHostPort(bound.String())
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,170 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+
+	"github.com/oncelog/oncelog"
+	"github.com/oncelog/oncelog/raftfsm"
+	"github.com/oncelog/oncelog/raftfsm/store"
+)
+
+// Settings of Raft that were chosen with care; docs/architecture.md says why.
+const (
+	// maxAppendEntries and maxRPCsInFlight keep entries few and large on the wire.
+	maxAppendEntries = 32
+	maxRPCsInFlight  = 1
+	// logCacheEntries holds the entries that followers are about to fetch.
+	logCacheEntries = 128
+	// commitTimeout is how soon an idle leader tells followers what is committed:
+	// a linearizable read on a follower may wait that long, up to twice.
+	commitTimeout = 10 * time.Millisecond
+	// transportTimeout bounds one read or write of Raft's transport.
+	transportTimeout = 10 * time.Second
+	// enqueueTimeout bounds the wait for a busy leader's main loop.
+	enqueueTimeout = 5 * time.Second
+	// snapshotInterval is how often Raft looks whether a snapshot is due.
+	snapshotInterval = 10 * time.Second
+	// boltMmapBytes is the log file's first mapping: growing it stops writers.
+	boltMmapBytes = 1 << 30
+)
+
+// group is this node's part in the Raft group.
+type group struct {
+	*raft.Raft
+	fsm       *raftfsm.FSM
+	store     *store.Store
+	bolt      *raftboltdb.BoltStore
+	transport *raft.NetworkTransport
+	logger    *slog.Logger
+}
+
+// openStores opens the store, the state machine on it, and the Raft log. A
+// failure in the background is handed to fail.
+func openStores(c Config, fail func(error)) (g *group, err error) {
+	g = &group{logger: c.Logger}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.closeStores())
+		}
+	}()
+	g.store, err = store.Open(filepath.Join(c.DataDir, "store"), store.Options{
+		CacheBytes:    c.CacheBytes,
+		MemTableBytes: c.MemTableBytes,
+		Logger:        c.Logger.With("component", "store"),
+		OnError:       fail,
+	})
+	if err != nil {
+		return g, err
+	}
+	if g.fsm, err = raftfsm.New(g.store, fail); err != nil {
+		return g, err
+	}
+	path := filepath.Join(c.DataDir, "raft.db")
+	g.bolt, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{
+		Timeout:         time.Second,
+		NoFreelistSync:  true,
+		FreelistType:    bbolt.FreelistMapType,
+		InitialMmapSize: boltMmapBytes,
+	}})
+	if err != nil {
+		return g, fmt.Errorf("raft log %s: %w", path, err)
+	}
+	return g, nil
+}
+
+func (g *group) closeStores() (err error) {
+	if g.bolt != nil {
+		err = g.bolt.Close()
+	}
+	if g.store != nil {
+		err = errors.Join(err, g.store.Close())
+	}
+	return err
+}
+
+// start begins to take part in the group.
+func (g *group) start(c Config, id *identity, streams raft.StreamLayer, addresses raft.ServerAddressProvider, fail func(error)) error {
+	logger := raftLogger(c.Logger.With("component", "raft"))
+	g.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:                  streams,
+		ServerAddressProvider:   addresses,
+		MaxPool:                 3,
+		MaxRPCsInFlight:         maxRPCsInFlight,
+		Timeout:                 transportTimeout,
+		Logger:                  logger.Named("transport"),
+		MsgpackUseNewTimeFormat: true,
+	})
+	logs, err := raft.NewLogCache(logCacheEntries, &failStopLog{LogStore: g.bolt, fail: fail})
+	if err != nil {
+		return err
+	}
+	stable := &failStopStable{StableStore: g.bolt, fail: fail}
+	g.Raft, err = raft.NewRaft(raftConfig(c, id, logger), g.fsm, logs, stable, raftfsm.NewSnapshots(g.store), g.transport)
+	if err != nil {
+		return fmt.Errorf("raft: %w", err)
+	}
+	return nil
+}
+
+func raftConfig(c Config, id *identity, logger hclog.Logger) *raft.Config {
+	r := raft.DefaultConfig()
+	r.LocalID = raft.ServerID(id.get().NodeID.String())
+	r.HeartbeatTimeout = c.Timing.Heartbeat
+	r.ElectionTimeout = c.Timing.Election
+	r.LeaderLeaseTimeout = c.Timing.Lease
+	r.CommitTimeout = commitTimeout
+	r.MaxAppendEntries = maxAppendEntries
+	r.SnapshotInterval = snapshotInterval
+	r.SnapshotThreshold = c.SnapshotEntries
+	r.TrailingLogs = c.TrailingEntries
+	r.NoSnapshotRestoreOnStart = true
+	r.NoLegacyTelemetry = true
+	r.Logger = logger
+	return r
+}
+
+// leave ends the part in the group. The stores stay open.
+func (g *group) leave() error {
+	return errors.Join(g.Shutdown().Error(), g.transport.Close())
+}
+
+// propose puts a command into the log, as leader, and waits for the state
+// machine's answer. The error is an oncelog.ErrNotApplied or an
+// oncelog.ErrOutcomeUnknown.
+func (g *group) propose(command []byte) (any, error) {
+	future := g.Raft.Apply(command, enqueueTimeout)
+	if err := future.Error(); err != nil {
+		return nil, outcomeOf(err)
+	}
+	if err, ok := future.Response().(error); ok {
+		return nil, fmt.Errorf("%w: %w", oncelog.ErrOutcomeUnknown, err)
+	}
+	return future.Response(), nil
+}
+
+// outcomeOf tells the errors after which nothing was put into the log from
+// those after which it may have been.
+func outcomeOf(err error) error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader),
+		errors.Is(err, raft.ErrLeadershipTransferInProgress),
+		errors.Is(err, raft.ErrEnqueueTimeout):
+		return fmt.Errorf("%w: %w", oncelog.ErrNotApplied, err)
+	default:
+		return fmt.Errorf("%w: %w", oncelog.ErrOutcomeUnknown, err)
+	}
+}
+
+// hasState tells whether the node has ever been part of a group.
+func (g *group) hasState() (bool, error) {
+	return raft.HasExistingState(g.bolt, g.bolt, raftfsm.NewSnapshots(g.store))
+}

@@ -1,0 +1,202 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/google/uuid"
+)
+
+// The errors of a data directory that this node must not use.
+var (
+	// ErrDirectoryInUse: another process holds the directory.
+	ErrDirectoryInUse = errors.New("the data directory is in use by another process")
+	// ErrForeignDirectory: the directory is not this node's: of another node, of
+	// another cluster, or of something else.
+	ErrForeignDirectory = errors.New("the data directory is not this node's")
+)
+
+const (
+	identityFile    = "node.json"
+	lockFile        = "lock"
+	identityVersion = 1
+)
+
+// identity is who the node is, kept in its data directory. It holds the
+// directory's lock as long as it is open.
+type identity struct {
+	path string
+	lock *os.File
+
+	// mu guards state and the file.
+	mu    sync.Mutex
+	state identityState
+}
+
+// identityState is the content of the identity file.
+//
+// Invariant: ClusterID, once set, never changes.
+type identityState struct {
+	Version int       `json:"version"`
+	NodeID  uuid.UUID `json:"node_id"`
+	Name    string    `json:"name"`
+	// ClusterID is uuid.Nil until the node has pledged itself to a cluster.
+	ClusterID uuid.UUID `json:"cluster_id"`
+	// Run counts the starts of this node; it numbers its sessions.
+	Run uint64 `json:"run"`
+	// Founding is set on the node that founds a cluster, from its decision until
+	// the Raft configuration is on its disk.
+	Founding []founder `json:"founding,omitempty"`
+}
+
+// founder is one of the nodes that found a cluster.
+type founder struct {
+	ID   uuid.UUID `json:"id"`
+	Name string    `json:"name"`
+	Addr string    `json:"raft_addr"`
+}
+
+// openIdentity locks the directory, makes an identity in an empty one, and
+// counts this run.
+func openIdentity(dir, name string) (*identity, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	empty, err := isEmpty(dir)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	path := filepath.Join(dir, identityFile)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && !empty {
+		return nil, fmt.Errorf("%w: %s is not empty and has no %s; choose an empty directory", ErrForeignDirectory, dir, identityFile)
+	}
+	lock, err := lockDirectory(filepath.Join(dir, lockFile))
+	if err != nil {
+		return nil, err
+	}
+	id := &identity{path: path, lock: lock}
+	if err := id.load(name); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return id, nil
+}
+
+// isEmpty also takes a directory for empty that has our lock and nothing else:
+// an earlier start may have died between the two files.
+func isEmpty(dir string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false, err
+	}
+	for _, e := range entries {
+		if e.Name() != lockFile && e.Name() != identityFile+".new" {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func lockDirectory(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("%w: %s", ErrDirectoryInUse, filepath.Dir(path))
+	}
+	return f, nil
+}
+
+func (id *identity) load(name string) error {
+	data, err := os.ReadFile(id.path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return id.update(func(s *identityState) {
+			*s = identityState{Version: identityVersion, NodeID: uuid.New(), Name: name, Run: 1}
+		})
+	case err != nil:
+		return fmt.Errorf("identity: %w", err)
+	}
+	if err := json.Unmarshal(data, &id.state); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrForeignDirectory, id.path, err)
+	}
+	switch s := id.state; {
+	case s.Version != identityVersion:
+		return fmt.Errorf("%w: %s has version %d; this program knows version %d", ErrForeignDirectory, id.path, s.Version, identityVersion)
+	case s.NodeID == uuid.Nil:
+		return fmt.Errorf("%w: %s has no node id", ErrForeignDirectory, id.path)
+	case s.Name != name:
+		return fmt.Errorf("%w: %s belongs to node %q, not %q; start with that name, or in another directory", ErrForeignDirectory, filepath.Dir(id.path), s.Name, name)
+	}
+	return id.update(func(s *identityState) { s.Run++ })
+}
+
+// update changes the identity; it is on disk when update returns.
+func (id *identity) update(change func(*identityState)) error {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	next := id.state
+	change(&next)
+	data, err := json.MarshalIndent(next, "", "  ")
+	if err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	if err := writeFileSync(id.path, append(data, '\n')); err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	id.state = next
+	return nil
+}
+
+// get returns the identity as of now.
+func (id *identity) get() identityState {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	return id.state
+}
+
+// belongTo binds the node to a cluster for good.
+func (id *identity) belongTo(cluster uuid.UUID) error {
+	switch own := id.get().ClusterID; own {
+	case cluster:
+		return nil
+	case uuid.Nil:
+		return id.update(func(s *identityState) { s.ClusterID = cluster })
+	default:
+		return fmt.Errorf("%w: it belongs to cluster %s, not %s", ErrForeignDirectory, own, cluster)
+	}
+}
+
+// Close gives the directory free.
+func (id *identity) Close() error { return id.lock.Close() }
+
+// writeFileSync replaces a file so that a crash leaves the old or the new one.
+func writeFileSync(path string, data []byte) (err error) {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

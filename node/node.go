@@ -1,0 +1,350 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/oncelog/oncelog"
+	"github.com/oncelog/oncelog/gossip"
+	"github.com/oncelog/oncelog/httpapi"
+	"github.com/oncelog/oncelog/raftfsm"
+)
+
+// ErrNameTaken: an alive node of the cluster has the name.
+var ErrNameTaken = errors.New("the name is taken")
+
+// stopTimeout bounds the wait for requests under way when the node stops.
+const stopTimeout = 5 * time.Second
+
+// Node is a running node. Its methods may be called from any goroutine.
+type Node struct {
+	config  Config
+	started time.Time
+
+	identity   *identity
+	group      *group
+	gossip     *gossip.Gossip
+	port       *port
+	caller     *caller
+	calls      *http.Server
+	leadership *leadership
+	proposer   *proposer
+	reader     *reader
+	forwarder  *forwarder
+	api        *httpapi.Server
+
+	httpListener, raftListener net.Listener
+
+	// failure gets the first reason for which the node must stop.
+	failure chan error
+	// background is the goroutines of this package; stopBackground ends them.
+	background     sync.WaitGroup
+	stopBackground context.CancelFunc
+	// undo closes what was opened, last first.
+	undo []func() error
+	stop sync.Once
+	err  error
+}
+
+// New opens the data directory, binds the three addresses and starts to take
+// part in the cluster. The node then works until [Node.Run] or [Node.Close] ends
+// it. The errors name what is wrong: a field of the configuration, a directory
+// (ErrDirectoryInUse, ErrForeignDirectory, oncelog.ErrCorrupt), or an address.
+func New(config Config) (*Node, error) {
+	n := &Node{config: config.withDefaults(), started: time.Now(), failure: make(chan error, 1)}
+	if err := n.config.validate(); err != nil {
+		return nil, err
+	}
+	if err := n.open(); err != nil {
+		return nil, errors.Join(err, n.unwind())
+	}
+	n.work()
+	return n, nil
+}
+
+// open does all that can fail, one thing standing on the other.
+func (n *Node) open() (err error) {
+	if n.identity, err = openIdentity(n.config.DataDir, n.config.Name); err != nil {
+		return err
+	}
+	n.undo = append(n.undo, n.identity.Close)
+	if err := n.listen(); err != nil {
+		return err
+	}
+	if err := n.openStores(); err != nil {
+		return err
+	}
+	if err := n.startGossip(); err != nil {
+		return err
+	}
+	if err := n.startRaft(); err != nil {
+		return err
+	}
+	return n.openAPI()
+}
+
+// listen binds the addresses before anything is written, so that one in use is
+// told at once.
+func (n *Node) listen() (err error) {
+	if n.httpListener, err = n.bind("HTTP", n.config.HTTPAddr); err != nil {
+		return err
+	}
+	n.raftListener, err = n.bind("Raft", n.config.RaftAddr)
+	return err
+}
+
+// advertised is the address to tell others of a listener.
+func (n *Node) advertised(configured string, l net.Listener) string {
+	return n.config.advertised(configured, l.Addr())
+}
+
+func (n *Node) bind(what, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s address %s: %w", what, addr, err)
+	}
+	n.undo = append(n.undo, func() error {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	return l, nil
+}
+
+// openStores opens the store and the Raft log and checks whose they are.
+func (n *Node) openStores() (err error) {
+	own := n.identity.get()
+	if own.ClusterID != uuid.Nil {
+		for _, part := range []string{"raft.db", "store"} {
+			if _, err := os.Stat(filepath.Join(n.config.DataDir, part)); err != nil {
+				return fmt.Errorf("%w: the node belongs to cluster %s and has lost a part of its data; start it anew in an empty directory: %w",
+					oncelog.ErrCorrupt, own.ClusterID, err)
+			}
+		}
+	}
+	if n.group, err = openStores(n.config, n.fail); err != nil {
+		return err
+	}
+	n.undo = append(n.undo, n.group.closeStores)
+	if c := n.group.fsm.Cluster(); c != uuid.Nil && c != own.ClusterID {
+		return fmt.Errorf("%w: its store belongs to cluster %s and its %s says %s", ErrForeignDirectory, c, identityFile, own.ClusterID)
+	}
+	return nil
+}
+
+func (n *Node) startGossip() (err error) {
+	own := n.identity.get()
+	n.gossip, err = gossip.Start(gossip.Config{
+		BindAddr: n.config.GossipAddr,
+		Join:     n.config.Join,
+		Meta: gossip.Meta{
+			ID: own.NodeID.String(), Name: own.Name, ClusterID: clusterName(own.ClusterID),
+			HTTPAddr: n.Addr(), RaftAddr: n.raftAddr(),
+			Expect: n.config.BootstrapExpect, Version: n.config.Version,
+		},
+		Logger: n.config.Logger.With("component", "gossip"),
+	})
+	if err != nil {
+		return err
+	}
+	n.undo = append(n.undo, n.gossip.Close)
+	return nil
+}
+
+// startRaft opens the node port and takes part in the group.
+func (n *Node) startRaft() error {
+	own, logger := n.identity.get(), n.config.Logger
+	directory := &peers{identity: n.identity, gossip: n.gossip, fsm: n.group.fsm}
+	n.port = openPort(n.raftListener, n.raftAddr(), n.identity, logger.With("component", "port"))
+	n.undo = append(n.undo, n.port.Close)
+	if err := n.group.start(n.config, n.identity, raftStreams{n.port.raft, n.identity}, directory, n.fail); err != nil {
+		return err
+	}
+	n.undo = append(n.undo, n.group.leave)
+	n.caller = newCaller(directory)
+	n.leadership = newLeadership(n.group, n.identity, logger)
+	n.forwarder = &forwarder{leadership: n.leadership, group: n.group, caller: n.caller, clock: n.config.Clock}
+	n.proposer = newProposer(raftfsm.SessionID{Node: own.NodeID, Run: own.Run}, n.forwarder, n.leaderMoved, n.config.QueueBytes)
+	n.reader = newReader(n.leadership, n.group, n.caller)
+	return nil
+}
+
+func clusterName(id uuid.UUID) string {
+	if id == uuid.Nil {
+		return ""
+	}
+	return id.String()
+}
+
+func (n *Node) leaderMoved() <-chan struct{} {
+	_, _, moved := n.leadership.leader()
+	return moved
+}
+
+// work starts the goroutines and the servers. It can not fail.
+func (n *Node) work() {
+	f := &founding{
+		identity: n.identity, group: n.group, gossip: n.gossip, caller: n.caller,
+		expect: n.config.BootstrapExpect, logger: n.config.Logger,
+	}
+	m := &membership{
+		leadership: n.leadership, group: n.group, gossip: n.gossip, caller: n.caller,
+		identity: n.identity, logger: n.config.Logger,
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+pathForward, handle(n.forwarder.accept))
+	mux.HandleFunc("POST "+pathIndex, handle(n.reader.serveIndex))
+	mux.HandleFunc("POST "+pathConfirm, handle(n.reader.serveTerm))
+	mux.HandleFunc("POST "+pathStatus, handleJSON(n.serveStatus))
+	mux.HandleFunc("POST "+pathPledge, handleJSON(f.servePledge))
+	mux.HandleFunc("POST "+pathTransfer, handleJSON(n.serveTransfer))
+	n.calls = newCallServer(mux)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	n.stopBackground = cancel
+	n.background.Go(func() { n.watch(n.calls.Serve(n.port.calls)) })
+	n.background.Go(func() { n.watch(n.api.Serve(n.httpListener)) })
+	n.background.Go(func() { n.leadership.run(ctx) })
+	n.background.Go(func() { m.run(ctx) })
+	n.background.Go(n.proposer.run)
+	n.background.Go(func() { n.enter(ctx, f) })
+	n.background.Go(func() { n.claimName(ctx) })
+}
+
+// enter brings a new node into a cluster and tells gossip.
+func (n *Node) enter(ctx context.Context, f *founding) {
+	if err := f.run(ctx); err != nil {
+		n.fail(err)
+		return
+	}
+	_ = n.gossip.SetMeta(func(m *gossip.Meta) { m.ClusterID = clusterName(n.identity.get().ClusterID) })
+}
+
+// claimName stops the node if an alive one has its name. Gossip may be old, so
+// that node is asked itself.
+func (n *Node) claimName(ctx context.Context) {
+	select {
+	case <-n.gossip.Asked():
+	case <-ctx.Done():
+		return
+	}
+	for {
+		holder, taken := n.gossip.NameTaken(n.config.Name)
+		if !taken {
+			return
+		}
+		id, err := uuid.Parse(holder.ID)
+		var s nodeStatus
+		if err == nil {
+			err = n.askStatus(ctx, id, &s)
+		}
+		if err == nil {
+			n.fail(fmt.Errorf("%w: %q is node %s at %s; choose another --name", ErrNameTaken, holder.Name, holder.ID, holder.RaftAddr))
+			return
+		}
+		select {
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (n *Node) askStatus(ctx context.Context, id uuid.UUID, s *nodeStatus) error {
+	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	defer cancel()
+	return n.caller.call(ctx, id, pathStatus, struct{}{}, s)
+}
+
+func (n *Node) openAPI() (err error) {
+	n.api, err = httpapi.New(httpapi.Config{
+		Log: service{n}, Node: n.config.Name, RequestTimeout: n.config.RequestTimeout,
+		Logger: n.config.Logger.With("component", "api"),
+	})
+	return err
+}
+
+// watch turns the end of a server into the node's.
+func (n *Node) watch(err error) {
+	if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		n.fail(err)
+	}
+}
+
+// fail ends the node; the first reason counts. It never blocks.
+func (n *Node) fail(err error) {
+	select {
+	case n.failure <- err:
+	default:
+	}
+}
+
+// Addr returns the host:port of the HTTP API.
+func (n *Node) Addr() string { return n.advertised(n.config.HTTPAddr, n.httpListener) }
+
+func (n *Node) raftAddr() string { return n.advertised(n.config.RaftAddr, n.raftListener) }
+
+// GossipAddr returns the host:port to give to other nodes' Join.
+func (n *Node) GossipAddr() string { return n.gossip.Addr() }
+
+// ID returns the node's UUID.
+func (n *Node) ID() string { return n.identity.get().NodeID.String() }
+
+// Run works until ctx ends, and returns nil after an orderly stop, or until the
+// node has to stop, and returns the reason.
+func (n *Node) Run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return n.Close()
+	case err := <-n.failure:
+		n.config.Logger.Error("the node must stop", "reason", err)
+		return errors.Join(err, n.Close())
+	}
+}
+
+// Close stops the node in order, as a restart does: it stays a member. It is
+// safe to call it again.
+func (n *Node) Close() error {
+	n.stop.Do(func() { n.err = n.shutdown() })
+	return n.err
+}
+
+// shutdown is in this order: no new requests, then those under way, then the
+// leadership and what keeps the cluster going, then what they stood on.
+func (n *Node) shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := n.api.Shutdown(ctx); err != nil {
+		n.config.Logger.Warn("requests were cut off", "error", err)
+	}
+	n.proposer.close(ctx)
+	if terr := n.leadership.transfer(uuid.Nil); terr != nil && !errors.Is(terr, errNotLeader) {
+		n.config.Logger.Info("stopping as leader", "reason", terr)
+	}
+	n.stopBackground()
+	err := n.calls.Close()
+	n.caller.Close()
+	n.reader.tasks.Wait()
+	n.background.Wait()
+	return errors.Join(err, n.unwind())
+}
+
+// unwind closes what New opened, last first.
+func (n *Node) unwind() (err error) {
+	for i := len(n.undo) - 1; i >= 0; i-- {
+		err = errors.Join(err, n.undo[i]())
+	}
+	n.undo = nil
+	return err
+}

@@ -1,0 +1,331 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/oncelog/oncelog"
+)
+
+func TestMain(m *testing.M) {
+	// memberlist's last exchange outlives its Shutdown by up to its time-out.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).triggerFunc"),
+		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).pushPullTrigger"))
+}
+
+// logOf collects a node's log and shows it if the test fails.
+func logOf(t *testing.T) *slog.Logger {
+	log := new(lockedBuffer)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log("\n" + log.String())
+		}
+	})
+	return slog.New(slog.NewTextHandler(log, nil))
+}
+
+// lockedBuffer may also be written to after the test.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// testTiming makes elections quick where nothing else runs.
+var testTiming = Timing{Heartbeat: 250 * time.Millisecond, Election: 250 * time.Millisecond, Lease: 200 * time.Millisecond}
+
+// testNode is the configuration of a node on free ports.
+func testNode(t *testing.T, name string, join ...string) Config {
+	t.Helper()
+	return Config{
+		Name: name, DataDir: filepath.Join(t.TempDir(), name),
+		HTTPAddr: "127.0.0.1:0", RaftAddr: "127.0.0.1:0", GossipAddr: "127.0.0.1:0",
+		Join: join, Timing: testTiming,
+		Logger: logOf(t),
+	}
+}
+
+// start runs a node until the test ends; failures of Run fail the test.
+func start(t *testing.T, c Config) *Node {
+	t.Helper()
+	n, err := New(c)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-ended)
+	})
+	return n
+}
+
+// startThree starts nodes that found one cluster.
+func startThree(t *testing.T) []*Node {
+	t.Helper()
+	var nodes []*Node
+	for i := range 3 {
+		var join []string
+		if i > 0 {
+			join = []string{nodes[0].GossipAddr()}
+		}
+		c := testNode(t, fmt.Sprintf("n%d", i+1), join...)
+		c.BootstrapExpect = 3
+		nodes = append(nodes, start(t, c))
+	}
+	awaitReady(t, nodes...)
+	return nodes
+}
+
+func awaitReady(t *testing.T, nodes ...*Node) {
+	t.Helper()
+	for _, n := range nodes {
+		require.Eventually(t, func() bool { return n.Ready(t.Context()) == nil }, 20*time.Second, 20*time.Millisecond,
+			"node %s is not ready: %v", n.config.Name, n.Ready(t.Context()))
+	}
+}
+
+func someEvent(id string) oncelog.Event {
+	return oncelog.Event{Topic: "order", EventID: id, Source: "test", Timestamp: time.Unix(1, 0), Payload: []byte(`{ "value": 100 }`)}
+}
+
+func TestOneNodeStoresAndReadsBack(t *testing.T) {
+	t.Parallel()
+	n := start(t, testNode(t, "alone"))
+	receipts, err := n.Publish(t.Context(), someEvent("a"), someEvent("b"), someEvent("a"))
+	require.NoError(t, err)
+	require.Equal(t, []oncelog.Receipt{
+		{Key: oncelog.Key{Topic: "order", EventID: "a"}, Status: oncelog.Stored, ID: 1},
+		{Key: oncelog.Key{Topic: "order", EventID: "b"}, Status: oncelog.Stored, ID: 2},
+		{Key: oncelog.Key{Topic: "order", EventID: "a"}, Status: oncelog.Duplicate, ID: 1},
+	}, receipts)
+	var payloads []string
+	for r, err := range n.Events(t.Context(), oncelog.Query{}, oncelog.Linearizable) {
+		require.NoError(t, err)
+		payloads = append(payloads, string(r.Payload))
+	}
+	require.Equal(t, []string{`{"value":100}`, `{"value":100}`}, payloads)
+	stats, err := n.Stats(t.Context(), oncelog.Linearizable)
+	require.NoError(t, err)
+	require.Equal(t, uint64(3), stats.Received)
+	require.Equal(t, uint64(2), stats.Unique)
+	require.Equal(t, uint64(1), stats.Duplicates)
+	require.Equal(t, "alone", stats.Leader)
+}
+
+func TestOneNodeComesBackWithEverything(t *testing.T) {
+	t.Parallel()
+	c := testNode(t, "alone")
+	n, err := New(c)
+	require.NoError(t, err)
+	_, err = n.Publish(t.Context(), someEvent("a"))
+	require.NoError(t, err)
+	before, err := n.Stats(t.Context(), oncelog.Linearizable)
+	require.NoError(t, err)
+	require.NoError(t, n.Close())
+	require.NoError(t, n.Close(), "closing again is harmless")
+
+	n = start(t, c)
+	receipts, err := n.Publish(t.Context(), someEvent("a"))
+	require.NoError(t, err)
+	require.Equal(t, oncelog.Duplicate, receipts[0].Status)
+	after, err := n.Stats(t.Context(), oncelog.Linearizable)
+	require.NoError(t, err)
+	require.Equal(t, before.Unique, after.Unique)
+	require.Equal(t, before.Received+1, after.Received)
+}
+
+func TestThreeNodesTakeOneEventOnce(t *testing.T) {
+	t.Parallel()
+	nodes := startThree(t)
+	var asking sync.WaitGroup
+	got := make([]oncelog.Receipt, 30)
+	for i := range got {
+		asking.Go(func() {
+			receipts, err := nodes[i%3].Publish(t.Context(), someEvent("same"))
+			if err == nil {
+				got[i] = receipts[0]
+			}
+		})
+	}
+	asking.Wait()
+	stored := 0
+	for _, r := range got {
+		require.Equal(t, uint64(1), r.ID)
+		if r.Status == oncelog.Stored {
+			stored++
+		}
+	}
+	require.Equal(t, 1, stored)
+	for _, n := range nodes {
+		stats, err := n.Stats(t.Context(), oncelog.Linearizable)
+		require.NoError(t, err)
+		require.Equal(t, uint64(30), stats.Received, "node %s", n.config.Name)
+		require.Equal(t, uint64(1), stats.Unique)
+	}
+}
+
+func TestAReadOnAnyNodeSeesWhatWasAcknowledgedBefore(t *testing.T) {
+	t.Parallel()
+	nodes := startThree(t)
+	for i := range 60 {
+		_, err := nodes[i%3].Publish(t.Context(), someEvent(fmt.Sprint(i)))
+		require.NoError(t, err)
+		stats, err := nodes[(i+1)%3].Stats(t.Context(), oncelog.Linearizable)
+		require.NoError(t, err)
+		require.Equal(t, uint64(i+1), stats.Unique)
+	}
+}
+
+func TestLeadershipIsHandedOver(t *testing.T) {
+	t.Parallel()
+	nodes := startThree(t)
+	for _, to := range []string{"n2", "n3", "n1"} {
+		leader, err := nodes[0].TransferLeadership(t.Context(), to)
+		require.NoError(t, err)
+		require.Equal(t, to, leader)
+		_, err = nodes[1].Publish(t.Context(), someEvent(to))
+		require.NoError(t, err)
+	}
+	_, err := nodes[0].TransferLeadership(t.Context(), "n9")
+	require.ErrorIs(t, err, oncelog.ErrNotFound)
+	c, err := nodes[2].Cluster(t.Context())
+	require.NoError(t, err)
+	require.Len(t, c.Nodes, 3)
+	require.Equal(t, "n1", c.Leader)
+	for _, m := range c.Nodes {
+		require.Equal(t, oncelog.Alive, m.Status)
+		require.Equal(t, m.Name == "n1", m.Role == oncelog.Leader)
+		require.NotZero(t, m.AppliedIndex)
+	}
+}
+
+func TestANameThatIsTakenStopsTheNewcomer(t *testing.T) {
+	t.Parallel()
+	first := start(t, testNode(t, "n1"))
+	awaitReady(t, first)
+	n, err := New(testNode(t, "n1", first.GossipAddr()))
+	require.NoError(t, err)
+	err = n.Run(t.Context())
+	require.ErrorIs(t, err, ErrNameTaken)
+	require.ErrorContains(t, err, first.ID())
+}
+
+func TestANewNodeJoinsAClusterAndGetsAVote(t *testing.T) {
+	t.Parallel()
+	first := start(t, testNode(t, "n1"))
+	awaitReady(t, first)
+	_, err := first.Publish(t.Context(), someEvent("a"))
+	require.NoError(t, err)
+	second := start(t, testNode(t, "n2", first.GossipAddr()))
+	awaitReady(t, second)
+	require.Eventually(t, func() bool {
+		c, err := second.Cluster(t.Context())
+		require.NoError(t, err)
+		return len(c.Nodes) == 2 && c.Nodes[1].Role == oncelog.Follower
+	}, 20*time.Second, 50*time.Millisecond)
+	receipts, err := second.Publish(t.Context(), someEvent("a"))
+	require.NoError(t, err)
+	require.Equal(t, oncelog.Duplicate, receipts[0].Status)
+}
+
+func TestWithoutAQuorumTheOutcomeIsTold(t *testing.T) {
+	t.Parallel()
+	c := testNode(t, "n1")
+	c.BootstrapExpect = 3
+	n := start(t, c)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := n.Publish(ctx, someEvent("a"))
+	require.ErrorIs(t, err, oncelog.ErrNotApplied)
+	_, err = n.Stats(ctx, oncelog.Linearizable)
+	require.ErrorIs(t, err, oncelog.ErrUnavailable)
+	stats, err := n.Stats(ctx, oncelog.Stale)
+	require.NoError(t, err)
+	require.Zero(t, stats.Received)
+	require.ErrorContains(t, n.Ready(t.Context()), "not in a cluster yet")
+}
+
+func TestPublishRefusesWhatIsNoEvent(t *testing.T) {
+	t.Parallel()
+	n := start(t, testNode(t, "alone"))
+	awaitReady(t, n)
+	bad := someEvent("a")
+	bad.Topic = ""
+	_, err := n.Publish(t.Context(), someEvent("fine"), bad)
+	require.ErrorIs(t, err, oncelog.ErrInvalid)
+	_, err = n.Publish(t.Context())
+	require.ErrorIs(t, err, oncelog.ErrInvalid)
+	for _, payload := range []string{``, `[]`, `{"a":1,"a":2}`, `{"a":"\ud800"}`, `{} {}`} {
+		bad := someEvent("a")
+		bad.Payload = []byte(payload)
+		_, err = n.Publish(t.Context(), bad)
+		require.Error(t, err, payload)
+	}
+	stats, err := n.Stats(t.Context(), oncelog.Linearizable)
+	require.NoError(t, err)
+	require.Zero(t, stats.Received, "nothing was stored, nothing was counted")
+}
+
+func TestAnAddressInUseIsNamed(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	for what, set := range map[string]func(*Config){
+		"HTTP": func(c *Config) { c.HTTPAddr = l.Addr().String() },
+		"Raft": func(c *Config) { c.RaftAddr = l.Addr().String() },
+	} {
+		c := testNode(t, "n1")
+		set(&c)
+		_, err := New(c)
+		require.ErrorContains(t, err, what+" address "+l.Addr().String())
+	}
+	c := testNode(t, "n1")
+	c.GossipAddr = l.Addr().String()
+	_, err = New(c)
+	require.ErrorContains(t, err, l.Addr().String())
+}
+
+func TestConfigNamesTheFieldAtFault(t *testing.T) {
+	t.Parallel()
+	for want, spoil := range map[string]func(*Config){
+		"data directory":       func(c *Config) { c.DataDir = "" },
+		"name":                 func(c *Config) { c.Name = "a\nb" },
+		"HTTP address":         func(c *Config) { c.HTTPAddr = "nowhere" },
+		"port \"99999\"":       func(c *Config) { c.RaftAddr = "127.0.0.1:99999" },
+		"others can not reach": func(c *Config) { c.GossipAddr = "0.0.0.0:7946" },
+		"join address \"x\"":   func(c *Config) { c.Join = []string{"x"} },
+		"bootstrap-expect 9":   func(c *Config) { c.BootstrapExpect = 9 },
+		"would join no other":  func(c *Config) { c.BootstrapExpect, c.Join = 1, []string{"127.0.0.1:1"} },
+		"queue of 5 bytes":     func(c *Config) { c.QueueBytes = 5 },
+		"request timeout -1s":  func(c *Config) { c.RequestTimeout = -time.Second },
+	} {
+		c := testNode(t, "n1")
+		spoil(&c)
+		_, err := New(c)
+		require.ErrorContains(t, err, want)
+	}
+}

@@ -1,0 +1,89 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"context"
+	"net"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+
+	"github.com/oncelog/oncelog/gossip"
+	"github.com/oncelog/oncelog/raftfsm"
+)
+
+// errUnknownPeer is a node whose address nobody has told yet.
+var errUnknownPeer = errors.New("no address is known for the node")
+
+// peers finds the address of a node by its id: what gossip heard last, or else
+// what the Raft configuration says. Addresses may change; ids do not.
+type peers struct {
+	identity *identity
+	gossip   *gossip.Gossip
+	fsm      *raftfsm.FSM
+}
+
+func (p *peers) addr(id uuid.UUID) (string, error) {
+	if m, ok := p.gossip.Lookup(id.String()); ok && m.RaftAddr != "" {
+		return m.RaftAddr, nil
+	}
+	for _, s := range p.fsm.Configuration().Servers {
+		if string(s.ID) == id.String() {
+			return string(s.Address), nil
+		}
+	}
+	return "", fmt.Errorf("%w %s", errUnknownPeer, id)
+}
+
+// dial connects to a node by its id.
+func (p *peers) dial(ctx context.Context, id uuid.UUID, kind streamKind) (net.Conn, error) {
+	addr, err := p.addr(id)
+	if err != nil {
+		return nil, err
+	}
+	return dialPeer(ctx, p.identity, id, addr, kind)
+}
+
+// Raft's transport dials addresses, and the preamble needs ids. So the transport
+// is given addresses of the form "id@host:port".
+const idSeparator = "@"
+
+// ServerAddr implements raft.ServerAddressProvider.
+func (p *peers) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	node, err := uuid.Parse(string(id))
+	if err != nil {
+		return "", fmt.Errorf("%w %q: %w", errUnknownPeer, id, err)
+	}
+	addr, err := p.addr(node)
+	if err != nil {
+		return "", err
+	}
+	return raft.ServerAddress(string(id) + idSeparator + addr), nil
+}
+
+// raftStreams is Raft's way through the node port.
+type raftStreams struct {
+	*streamListener
+	identity *identity
+}
+
+var _ raft.StreamLayer = raftStreams{}
+
+// Dial implements raft.StreamLayer.
+func (s raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	id, addr, ok := strings.Cut(string(address), idSeparator)
+	if !ok {
+		return nil, fmt.Errorf("%w at %s", errUnknownPeer, address)
+	}
+	target, err := uuid.Parse(id)
+	if err != nil {
+		return nil, fmt.Errorf("%w %q: %w", errUnknownPeer, id, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return dialPeer(ctx, s.identity, target, addr, streamRaft)
+}

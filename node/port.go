@@ -1,0 +1,291 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+const (
+	// preambleTimeout bounds how long a connection may take to say what it is.
+	preambleTimeout = 5 * time.Second
+	// maxHandshakes bounds the connections that have not said it yet.
+	maxHandshakes = 128
+)
+
+// port is the one listener for other nodes. It reads the preamble of each
+// connection and hands it to the listener of its kind.
+type port struct {
+	listener net.Listener
+	identity *identity
+	logger   *slog.Logger
+	raft     *streamListener
+	calls    *streamListener
+
+	handshakes chan struct{}
+	closing    context.Context
+	close      context.CancelFunc
+	done       sync.WaitGroup
+}
+
+// openPort takes over a bound listener; addr is what others are told.
+func openPort(listener net.Listener, addr string, id *identity, logger *slog.Logger) *port {
+	closing, cancel := context.WithCancel(context.Background())
+	p := &port{
+		listener:   listener,
+		identity:   id,
+		logger:     logger,
+		raft:       newStreamListener(addr),
+		calls:      newStreamListener(addr),
+		handshakes: make(chan struct{}, maxHandshakes),
+		closing:    closing,
+		close:      cancel,
+	}
+	p.done.Go(p.accept)
+	return p
+}
+
+// Close stops accepting and closes all connections.
+func (p *port) Close() error {
+	p.close()
+	err := p.listener.Close()
+	p.done.Wait()
+	return errors.Join(err, p.raft.Close(), p.calls.Close())
+}
+
+func (p *port) accept() {
+	for {
+		conn, err := p.listener.Accept()
+		if err != nil {
+			if p.closing.Err() != nil {
+				return
+			}
+			// Out of file handles, most likely: it passes, or the operator sees it.
+			p.logger.Error("node port: accept failed", "error", err)
+			p.pause(100 * time.Millisecond)
+			continue
+		}
+		select {
+		case p.handshakes <- struct{}{}:
+			p.done.Go(func() {
+				defer func() { <-p.handshakes }()
+				p.greet(conn)
+			})
+		case <-p.closing.Done():
+			_ = conn.Close()
+			return
+		}
+	}
+}
+
+func (p *port) pause(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-p.closing.Done():
+	}
+}
+
+// greet reads the preamble, answers it, and hands the connection on.
+func (p *port) greet(conn net.Conn) {
+	stop := context.AfterFunc(p.closing, func() { _ = conn.Close() })
+	defer stop()
+	taker, err := p.handshake(conn)
+	if err != nil {
+		p.logger.Warn("node port: connection refused", "from", conn.RemoteAddr().String(), "error", err)
+		_ = conn.Close()
+		return
+	}
+	if !stop() || !taker.hand(p.closing, conn) {
+		_ = conn.Close()
+	}
+}
+
+func (p *port) handshake(conn net.Conn) (*streamListener, error) {
+	_ = conn.SetDeadline(time.Now().Add(preambleTimeout))
+	var raw [preambleSize]byte
+	if _, err := io.ReadFull(conn, raw[:]); err != nil {
+		return nil, fmt.Errorf("%w: %w", errBadPreamble, err)
+	}
+	greeting, err := decodePreamble(raw)
+	verdict, taker := badPreamble, (*streamListener)(nil)
+	if err == nil {
+		verdict, taker = p.judge(greeting)
+		err = verdict.err()
+	}
+	reply := encodeAnswer(verdict)
+	if _, werr := conn.Write(reply[:]); werr != nil && err == nil {
+		err = werr
+	}
+	if err != nil {
+		return nil, err
+	}
+	return taker, conn.SetDeadline(time.Time{})
+}
+
+// judge decides on a connection. The first Raft stream of a cluster binds a
+// node that belongs to none: only a member of that cluster's configuration is
+// dialled by its id.
+func (p *port) judge(greeting preamble) (answer, *streamListener) {
+	own := p.identity.get()
+	switch {
+	case greeting.group != 0:
+		return wrongGroup, nil
+	case greeting.target != own.NodeID:
+		return wrongTarget, nil
+	case greeting.kind == streamCalls:
+		if greeting.cluster != uuid.Nil && own.ClusterID != uuid.Nil && greeting.cluster != own.ClusterID {
+			return wrongCluster, nil
+		}
+		return accepted, p.calls
+	case greeting.kind != streamRaft:
+		return wrongKind, nil
+	case greeting.cluster == uuid.Nil:
+		return wrongCluster, nil
+	}
+	if err := p.identity.belongTo(greeting.cluster); err != nil {
+		p.logger.Warn("node port: raft stream of another cluster", "cluster", greeting.cluster.String(), "error", err)
+		return wrongCluster, nil
+	}
+	return accepted, p.raft
+}
+
+// dialPeer connects to a node's port and says what for. An errRefused means that
+// the peer answered and said no.
+func dialPeer(ctx context.Context, id *identity, target uuid.UUID, addr string, kind streamKind) (_ net.Conn, err error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = conn.Close()
+		}
+	}()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	_ = conn.SetDeadline(time.Now().Add(preambleTimeout))
+	own := id.get()
+	greeting := preamble{kind: kind, cluster: own.ClusterID, target: target, dialler: own.NodeID}.encode()
+	if _, err := conn.Write(greeting[:]); err != nil {
+		return nil, err
+	}
+	var reply [answerSize]byte
+	if _, err := io.ReadFull(conn, reply[:]); err != nil {
+		return nil, fmt.Errorf("node %s at %s gave no answer: %w", target, addr, err)
+	}
+	verdict, err := decodeAnswer(reply)
+	if err == nil {
+		err = verdict.err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("node %s at %s: %w", target, addr, err)
+	}
+	if !stop() {
+		return nil, context.Cause(ctx)
+	}
+	return conn, conn.SetDeadline(time.Time{})
+}
+
+// streamListener is a net.Listener of the connections of one kind. It closes
+// those that are still open when it is closed: Raft's transport, for one, leaves
+// the connections that others made to it.
+type streamListener struct {
+	addr  streamAddr
+	conns chan net.Conn
+
+	// mu guards what follows.
+	mu     sync.Mutex
+	open   map[*streamConn]bool
+	closed chan struct{}
+	ended  bool
+}
+
+// streamAddr is the address under which others reach the listener.
+type streamAddr string
+
+// Network is always "tcp".
+func (streamAddr) Network() string { return "tcp" }
+
+// String is host:port.
+func (a streamAddr) String() string { return string(a) }
+
+func newStreamListener(addr string) *streamListener {
+	return &streamListener{
+		addr: streamAddr(addr), conns: make(chan net.Conn),
+		open: make(map[*streamConn]bool), closed: make(chan struct{}),
+	}
+}
+
+// hand gives a connection to whoever accepts next.
+func (l *streamListener) hand(ctx context.Context, conn net.Conn) bool {
+	tracked := &streamConn{Conn: conn, listener: l}
+	l.mu.Lock()
+	if l.ended {
+		l.mu.Unlock()
+		return false
+	}
+	l.open[tracked] = true
+	l.mu.Unlock()
+	select {
+	case l.conns <- tracked:
+		return true
+	case <-l.closed:
+	case <-ctx.Done():
+	}
+	l.forget(tracked)
+	return false
+}
+
+func (l *streamListener) forget(c *streamConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, c)
+}
+
+// Accept waits for the next connection of this kind.
+func (l *streamListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close makes Accept return and closes the connections that are open.
+func (l *streamListener) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return nil
+	}
+	l.ended = true
+	close(l.closed)
+	for c := range l.open {
+		_ = c.Conn.Close()
+	}
+	return nil
+}
+
+// Addr is the address under which others reach this listener.
+func (l *streamListener) Addr() net.Addr { return l.addr }
+
+// streamConn is a connection that its listener knows of.
+type streamConn struct {
+	net.Conn
+	listener *streamListener
+}
+
+// Close closes the connection.
+func (c *streamConn) Close() error {
+	c.listener.forget(c)
+	return c.Conn.Close()
+}

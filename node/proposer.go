@@ -1,0 +1,297 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/oncelog/oncelog"
+	"github.com/oncelog/oncelog/raftfsm"
+	"github.com/oncelog/oncelog/raftfsm/store"
+)
+
+const (
+	// maxInFlight is how many batches a node has under way at once. The next one
+	// fills while they are; there is no timer.
+	maxInFlight = 4
+	// maxUnsettled bounds how far the numbers of unsettled batches may lie apart,
+	// and so what the state machine remembers of this session.
+	maxUnsettled = 256
+	// retryPause is the wait before a batch is sent again, unless a new leader
+	// shows up sooner.
+	retryPause = 50 * time.Millisecond
+	// answerGrace is how long a request whose time is up still waits for its
+	// batch to say how far it got.
+	answerGrace = 100 * time.Millisecond
+)
+
+// submitter makes one attempt to have a command applied.
+type submitter interface {
+	submit(ctx context.Context, command []byte) ([]store.Outcome, error)
+}
+
+// proposer joins the events of all requests in flight into batches and sends
+// each until it is answered or given up.
+type proposer struct {
+	session raftfsm.SessionID
+	way     submitter
+	// moved returns a channel that is closed when another leader shows up.
+	moved      func() <-chan struct{}
+	queueBytes int64
+
+	// mu guards what follows; changed is signalled when any of it changes.
+	mu      sync.Mutex
+	changed sync.Cond
+	// queue holds the pieces that wait for a batch, in order of arrival.
+	queue []*piece
+	// bytes is the size of all pieces that were taken and not answered.
+	//
+	// Invariant: at most queueBytes.
+	bytes int64
+	// next is the number of the next batch; unsettled the numbers under way.
+	next      uint64
+	unsettled map[uint64]bool
+	closed    bool
+
+	senders sync.WaitGroup
+	// sending ends, by giveUp, the attempts of all batches.
+	sending context.Context
+	giveUp  context.CancelFunc
+}
+
+// piece is a part of one request's events that travels whole in one batch.
+type piece struct {
+	records  []byte
+	events   int
+	deadline time.Time
+	// answer gets the one answer; it never blocks.
+	answer chan pieceAnswer
+	// taken is set, under the proposer's mu, when a batch has taken the piece.
+	taken bool
+}
+
+type pieceAnswer struct {
+	outcomes []store.Outcome
+	err      error
+}
+
+// batch is some pieces under one number.
+type batch struct {
+	number   uint64
+	command  []byte
+	pieces   []*piece
+	deadline time.Time
+}
+
+func (b *batch) events() (n int) {
+	for _, c := range b.pieces {
+		n += c.events
+	}
+	return n
+}
+
+func newProposer(session raftfsm.SessionID, way submitter, moved func() <-chan struct{}, queueBytes int64) *proposer {
+	p := &proposer{session: session, way: way, moved: moved, queueBytes: queueBytes, next: 1, unsettled: make(map[uint64]bool)}
+	p.changed.L = &p.mu
+	p.sending, p.giveUp = context.WithCancel(context.Background())
+	return p
+}
+
+// enqueue takes pieces in, all or none.
+func (p *proposer) enqueue(pieces []*piece) error {
+	var size int64
+	for _, c := range pieces {
+		size += int64(len(c.records))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		return fmt.Errorf("%w: the node is shutting down", oncelog.ErrNotApplied)
+	case p.bytes+size > p.queueBytes:
+		return fmt.Errorf("%w: %d bytes wait already", oncelog.ErrQueueFull, p.bytes)
+	}
+	p.bytes += size
+	p.queue = append(p.queue, pieces...)
+	p.changed.Signal()
+	return nil
+}
+
+// wait returns the answer to a piece. When ctx ends first, the error tells
+// whether the piece was withdrawn in time.
+func (p *proposer) wait(ctx context.Context, c *piece) ([]store.Outcome, error) {
+	select {
+	case a := <-c.answer:
+		return a.outcomes, a.err
+	case <-ctx.Done():
+	}
+	if p.withdraw(c) {
+		return nil, oncelog.ErrNotApplied
+	}
+	// The batch most likely gives up at this very moment, and knows more.
+	select {
+	case a := <-c.answer:
+		return a.outcomes, a.err
+	case <-time.After(answerGrace):
+		return nil, oncelog.ErrOutcomeUnknown
+	}
+}
+
+// withdraw takes a piece back, unless a batch has it.
+func (p *proposer) withdraw(c *piece) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.taken {
+		return false
+	}
+	for i, queued := range p.queue {
+		if queued == c {
+			p.queue = append(p.queue[:i], p.queue[i+1:]...)
+			p.bytes -= int64(len(c.records))
+			break
+		}
+	}
+	c.taken = true
+	return true
+}
+
+// run sends batches until close has been called and all are answered.
+func (p *proposer) run() {
+	for {
+		b := p.fill()
+		if b == nil {
+			break
+		}
+		p.senders.Go(func() { p.send(b) })
+	}
+	p.senders.Wait()
+	p.giveUp()
+}
+
+// close takes no more pieces and makes run end: once all that was taken is
+// answered, or given up when ctx ends.
+func (p *proposer) close(ctx context.Context) {
+	p.mu.Lock()
+	p.closed = true
+	p.changed.Broadcast()
+	p.mu.Unlock()
+	context.AfterFunc(ctx, p.giveUp)
+}
+
+// fill waits until a batch may go and makes it of the pieces that wait. It
+// returns nil after close.
+func (p *proposer) fill() *batch {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.queue) == 0 || !p.mayStart() {
+		if p.closed && len(p.queue) == 0 {
+			return nil
+		}
+		p.changed.Wait()
+	}
+	b := &batch{number: p.next}
+	p.next++
+	p.unsettled[b.number] = true
+	b.pieces = p.take()
+	b.command = p.encode(b)
+	for _, c := range b.pieces {
+		if c.deadline.After(b.deadline) {
+			b.deadline = c.deadline
+		}
+	}
+	return b
+}
+
+func (p *proposer) mayStart() bool {
+	return len(p.unsettled) < maxInFlight && p.next-p.settled() < maxUnsettled
+}
+
+// settled is the lowest number that still waits for its answer.
+func (p *proposer) settled() uint64 {
+	lowest := p.next
+	for number := range p.unsettled {
+		lowest = min(lowest, number)
+	}
+	return lowest
+}
+
+// take removes pieces from the queue's head, up to a command's size.
+func (p *proposer) take() []*piece {
+	n, size := 0, 0
+	for n < len(p.queue) && (n == 0 || size+len(p.queue[n].records) <= raftfsm.MaxCommandBytes) {
+		size += len(p.queue[n].records)
+		p.queue[n].taken = true
+		n++
+	}
+	pieces := append([]*piece(nil), p.queue[:n]...)
+	clear(p.queue[:n])
+	p.queue = p.queue[n:]
+	return pieces
+}
+
+func (p *proposer) encode(b *batch) []byte {
+	parts := make([][]byte, len(b.pieces))
+	for i, c := range b.pieces {
+		parts[i] = c.records
+	}
+	return raftfsm.EncodePublish(raftfsm.Batch{
+		Session: p.session, Number: b.number, Settled: p.settled(), Events: b.events(),
+	}, parts...)
+}
+
+// send has one batch applied, attempt by attempt, and answers its pieces.
+func (p *proposer) send(b *batch) {
+	ctx, cancel := context.WithDeadline(p.sending, b.deadline)
+	defer cancel()
+	outcomes, err := p.attempts(ctx, b.command)
+	if events := b.events(); err == nil && len(outcomes) != events {
+		err = fmt.Errorf("%w: %d answers to %d events", oncelog.ErrOutcomeUnknown, len(outcomes), events)
+	}
+	p.settle(b)
+	for _, c := range b.pieces {
+		answer := pieceAnswer{err: err}
+		if err == nil {
+			answer.outcomes = outcomes[:c.events:c.events]
+			outcomes = outcomes[c.events:]
+		}
+		c.answer <- answer
+	}
+}
+
+// attempts sends a command again and again, which the session makes safe. Once
+// an attempt may have been applied, only an answer of the state machine can
+// tell; until then the outcome is unknown.
+func (p *proposer) attempts(ctx context.Context, command []byte) ([]store.Outcome, error) {
+	outcome := oncelog.ErrNotApplied
+	for {
+		moved := p.moved()
+		outcomes, err := p.way.submit(ctx, command)
+		switch {
+		case err == nil:
+			return outcomes, nil
+		case errors.Is(err, raftfsm.ErrSessionExpired):
+			return nil, fmt.Errorf("%w: %w", oncelog.ErrOutcomeUnknown, err)
+		case !errors.Is(err, oncelog.ErrNotApplied) && !errors.Is(err, raftfsm.ErrNotMember):
+			outcome = oncelog.ErrOutcomeUnknown
+		}
+		select {
+		case <-moved:
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", outcome, err)
+		}
+	}
+}
+
+// settle ends a batch: it will never be sent again.
+func (p *proposer) settle(b *batch) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.unsettled, b.number)
+	for _, c := range b.pieces {
+		p.bytes -= int64(len(c.records))
+	}
+	p.changed.Broadcast()
+}

@@ -1,0 +1,156 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oncelog/oncelog"
+	"github.com/oncelog/oncelog/httpapi/wire"
+	"github.com/oncelog/oncelog/raftfsm"
+	"github.com/oncelog/oncelog/raftfsm/store"
+)
+
+// Publish stores events and returns a receipt for each, in order, once a quorum
+// has them on disk. Payloads may have white space between their tokens; it is
+// not kept. At most oncelog.MaxBatchEvents and oncelog.MaxBodyBytes at once.
+//
+// The errors are those of package oncelog: ErrInvalid and ErrTooLarge before
+// anything was done, ErrQueueFull, ErrNotApplied, and ErrOutcomeUnknown, after
+// which sending the same events again is safe. Publish waits at most until ctx
+// ends or the configured RequestTimeout has passed.
+func (n *Node) Publish(ctx context.Context, events ...oncelog.Event) ([]oncelog.Receipt, error) {
+	if err := checkBatch(events); err != nil {
+		return nil, err
+	}
+	checked := make([]oncelog.Event, len(events))
+	for i, e := range events {
+		compact, err := wire.CompactPayload(e.Payload)
+		if err != nil {
+			return nil, fmt.Errorf("event %d: %w", i, err)
+		}
+		e.Payload = compact
+		if err := e.Validate(); err != nil {
+			return nil, fmt.Errorf("event %d: %w", i, err)
+		}
+		checked[i] = e
+	}
+	return n.publish(ctx, checked)
+}
+
+func checkBatch(events []oncelog.Event) error {
+	size := 0
+	for i := range events {
+		size += len(events[i].Payload)
+	}
+	switch {
+	case len(events) == 0:
+		return fmt.Errorf("%w: no events", oncelog.ErrInvalid)
+	case len(events) > oncelog.MaxBatchEvents:
+		return fmt.Errorf("%d events: %w (at most %d)", len(events), oncelog.ErrTooLarge, oncelog.MaxBatchEvents)
+	case size > oncelog.MaxBodyBytes:
+		return fmt.Errorf("%d bytes of payload: %w (at most %d)", size, oncelog.ErrTooLarge, oncelog.MaxBodyBytes)
+	}
+	return nil
+}
+
+// publish is Publish of valid events.
+func (n *Node) publish(ctx context.Context, events []oncelog.Event) ([]oncelog.Receipt, error) {
+	ctx, cancel := n.bound(ctx)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	pieces := cut(events, deadline)
+	if err := n.proposer.enqueue(pieces); err != nil {
+		return nil, err
+	}
+	outcomes := make([]store.Outcome, 0, len(events))
+	var failed []error
+	for _, c := range pieces {
+		o, err := n.proposer.wait(ctx, c)
+		if err != nil {
+			failed = append(failed, err)
+		}
+		outcomes = append(outcomes, o...)
+	}
+	if len(failed) > 0 {
+		return nil, outcomeOfAll(failed, len(pieces))
+	}
+	return receipts(events, outcomes), nil
+}
+
+// outcomeOfAll is the outcome of a request of which some pieces failed.
+func outcomeOfAll(failed []error, pieces int) error {
+	for _, err := range failed {
+		if errors.Is(err, oncelog.ErrOutcomeUnknown) {
+			return err
+		}
+	}
+	if len(failed) < pieces {
+		return fmt.Errorf("%w: a part of the events is stored", oncelog.ErrOutcomeUnknown)
+	}
+	return failed[0]
+}
+
+// enqueue takes valid events and does not wait for them.
+func (n *Node) enqueue(events []oncelog.Event) error {
+	return n.proposer.enqueue(cut(events, time.Now().Add(n.config.RequestTimeout)))
+}
+
+// bound gives a context without a nearer deadline the configured one.
+func (n *Node) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, n.config.RequestTimeout)
+}
+
+// cut encodes events, once and for all nodes, into pieces that fit a command.
+func cut(events []oncelog.Event, deadline time.Time) []*piece {
+	var pieces []*piece
+	current := &piece{}
+	for i := range events {
+		if len(current.records) > 0 && len(current.records)+recordSize(&events[i]) > raftfsm.MaxCommandBytes {
+			pieces = append(pieces, current)
+			current = &piece{}
+		}
+		if current.records == nil {
+			current.records = make([]byte, 0, capacity(events[i:]))
+		}
+		current.records = store.AppendRecord(current.records, &events[i])
+		current.events++
+	}
+	pieces = append(pieces, current)
+	for _, c := range pieces {
+		c.deadline = deadline
+		c.answer = make(chan pieceAnswer, 1)
+	}
+	return pieces
+}
+
+// capacity is at least the size of the first piece of events.
+func capacity(events []oncelog.Event) (size int) {
+	for i := range events {
+		next := recordSize(&events[i])
+		if i > 0 && size+next > raftfsm.MaxCommandBytes {
+			break
+		}
+		size += next
+	}
+	return size
+}
+
+// recordOverhead is at least what the stored form adds to an event's fields.
+const recordOverhead = 32
+
+func recordSize(e *oncelog.Event) int {
+	return recordOverhead + len(e.Topic) + len(e.EventID) + len(e.Source) + len(e.Payload)
+}
+
+func receipts(events []oncelog.Event, outcomes []store.Outcome) []oncelog.Receipt {
+	rs := make([]oncelog.Receipt, len(events))
+	for i, o := range outcomes {
+		rs[i] = oncelog.Receipt{Key: events[i].Key(), Status: oncelog.Stored, ID: o.ID}
+		if o.Duplicate {
+			rs[i].Status, rs[i].Conflict = oncelog.Duplicate, o.Conflict
+		}
+	}
+	return rs
+}

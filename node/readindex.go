@@ -1,0 +1,172 @@
+package node
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+
+	"github.com/oncelog/oncelog"
+)
+
+// roundTimeout bounds one round of asking for a read index.
+const roundTimeout = time.Second
+
+// reader makes reads linearizable: it asks the leader for a read index and waits
+// until this node's state machine has applied it. See Ongaro's dissertation,
+// section 6.4.
+type reader struct {
+	leadership *leadership
+	group      *group
+	caller     *caller
+
+	// asLeader and asAny share one round among all who wait: asLeader confirms
+	// this node's leadership, asAny asks whoever leads.
+	asLeader rounds
+	asAny    rounds
+
+	// tasks are the goroutines of rounds; each ends by its time-out.
+	tasks sync.WaitGroup
+}
+
+func newReader(l *leadership, g *group, c *caller) *reader {
+	r := &reader{leadership: l, group: g, caller: c}
+	r.asLeader = rounds{ask: r.confirmedIndex, tasks: &r.tasks}
+	r.asAny = rounds{ask: r.leadersIndex, tasks: &r.tasks}
+	return r
+}
+
+// catchUp returns once this node has applied everything that was acknowledged,
+// anywhere, before the call; or an oncelog.ErrUnavailable when ctx ends first.
+func (r *reader) catchUp(ctx context.Context) error {
+	for {
+		_, _, moved := r.leadership.leader()
+		index, err := r.asAny.get(ctx)
+		if err == nil {
+			err = r.group.fsm.WaitApplied(ctx, index)
+		}
+		if err == nil {
+			return nil
+		}
+		wait, cancel := context.WithTimeout(ctx, retryPause)
+		_ = await(wait, moved)
+		cancel()
+		if ctx.Err() != nil {
+			// In words only: a read has no outcome for a caller to ask about.
+			return fmt.Errorf("%w: %s", oncelog.ErrUnavailable, err.Error())
+		}
+	}
+}
+
+// leadersIndex asks the leader, wherever it is.
+func (r *reader) leadersIndex() (uint64, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), roundTimeout)
+	defer cancel()
+	leader, known, _ := r.leadership.leader()
+	switch {
+	case !known:
+		return 0, fmt.Errorf("%w: no leader is known", oncelog.ErrUnavailable)
+	case leader == r.leadership.self:
+		return r.asLeader.get(ctx)
+	}
+	reply, err := r.caller.post(ctx, leader, pathIndex, nil)
+	if err != nil {
+		return 0, err
+	}
+	return decodeWord(reply)
+}
+
+// serveIndex serves pathIndex.
+func (r *reader) serveIndex(ctx context.Context, _ []byte) ([]byte, error) {
+	index, err := r.asLeader.get(ctx)
+	return encodeWord(index), err
+}
+
+// confirmedIndex is the leader's commit index, captured before a quorum has
+// confirmed that nobody leads in a later term. Everything acknowledged before
+// the call is at or below it.
+func (r *reader) confirmedIndex() (uint64, error) {
+	term, err := r.leadership.leads()
+	if err != nil {
+		return 0, err
+	}
+	index := r.group.CommitIndex()
+	if err := r.confirm(term); err != nil {
+		return 0, err
+	}
+	return index, nil
+}
+
+// confirm asks the voters for their terms until a quorum has answered with this
+// one. A later leader would need a quorum in a later term, and the two quorums
+// would share a voter. Raft's VerifyLeader may be satisfied by an answer to an
+// older question, so a leader that was paused could pass it.
+//
+// The voters are those of Raft's latest configuration, committed or not, as in
+// Raft's own counting: consecutive configurations have overlapping quorums.
+func (r *reader) confirm(term uint64) error {
+	var others []uuid.UUID
+	voters, agreed := 0, 0
+	for _, s := range r.group.GetConfiguration().Configuration().Servers {
+		id, err := uuid.Parse(string(s.ID))
+		if err != nil || s.Suffrage != raft.Voter {
+			continue
+		}
+		voters++
+		if id == r.leadership.self {
+			agreed++
+		} else {
+			others = append(others, id)
+		}
+	}
+	quorum := voters/2 + 1
+	if agreed >= quorum {
+		return nil
+	}
+	answers := make(chan error, len(others))
+	for _, id := range others {
+		r.tasks.Go(func() { answers <- r.confirmWith(id, term) })
+	}
+	var last error
+	for range others {
+		if last = <-answers; last == nil {
+			agreed++
+		}
+		if agreed >= quorum {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: term %d confirmed by %d of %d voters: %w", oncelog.ErrUnavailable, term, agreed, voters, last)
+}
+
+func (r *reader) confirmWith(id uuid.UUID, term uint64) error {
+	ctx, cancel := context.WithTimeout(context.Background(), roundTimeout)
+	defer cancel()
+	reply, err := r.caller.post(ctx, id, pathConfirm, nil)
+	if err != nil {
+		return err
+	}
+	theirs, err := decodeWord(reply)
+	if err == nil && theirs != term {
+		err = fmt.Errorf("%w: node %s is in term %d", errNotLeader, id, theirs)
+	}
+	return err
+}
+
+// serveTerm serves pathConfirm.
+func (r *reader) serveTerm(context.Context, []byte) ([]byte, error) {
+	return encodeWord(r.group.CurrentTerm()), nil
+}
+
+func encodeWord(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+func decodeWord(b []byte) (uint64, error) {
+	if len(b) != 8 {
+		return 0, fmt.Errorf("%w: %w: %d bytes", oncelog.ErrUnavailable, errBadReply, len(b))
+	}
+	return binary.BigEndian.Uint64(b), nil
+}

@@ -163,8 +163,3 @@ func outcomeOf(err error) error {
 		return fmt.Errorf("%w: %w", oncelog.ErrOutcomeUnknown, err)
 	}
 }
-
-// hasState tells whether the node has ever been part of a group.
-func (g *group) hasState() (bool, error) {
-	return raft.HasExistingState(g.bolt, g.bolt, raftfsm.NewSnapshots(g.store))
-}

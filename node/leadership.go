@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -137,9 +136,4 @@ func await(ctx context.Context, moved <-chan struct{}) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// retryable tells whether another attempt may find a leader.
-func retryable(err error) bool {
-	return errors.Is(err, oncelog.ErrNotApplied) || errors.Is(err, oncelog.ErrOutcomeUnknown) || errors.Is(err, oncelog.ErrUnavailable)
 }

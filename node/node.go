@@ -19,7 +19,7 @@ import (
 	"github.com/oncelog/oncelog/raftfsm"
 )
 
-// ErrNameTaken: an alive node of the cluster has the name.
+// ErrNameTaken is an alive node of the cluster that has the name.
 var ErrNameTaken = errors.New("the name is taken")
 
 // stopTimeout bounds the wait for requests under way when the node stops.

@@ -1,13 +1,12 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
-
-	"context"
-	"net"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"

@@ -1,0 +1,88 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/oncelog/oncelog"
+)
+
+// benchCluster is three nodes in this process, with default timing.
+func benchCluster(b *testing.B) []*Node {
+	b.Helper()
+	var nodes []*Node
+	for i := range 3 {
+		c := Config{
+			Name: fmt.Sprintf("n%d", i+1), DataDir: b.TempDir(), BootstrapExpect: 3,
+			HTTPAddr: "127.0.0.1:0", RaftAddr: "127.0.0.1:0", GossipAddr: "127.0.0.1:0",
+		}
+		if i > 0 {
+			c.Join = []string{nodes[0].GossipAddr()}
+		}
+		n, err := New(c)
+		require.NoError(b, err)
+		b.Cleanup(func() { require.NoError(b, n.Close()) })
+		nodes = append(nodes, n)
+	}
+	for _, n := range nodes {
+		require.Eventually(b, func() bool { return n.Ready(context.Background()) == nil }, 30*time.Second, 20*time.Millisecond)
+	}
+	return nodes
+}
+
+// benchEvents makes events of about 300 bytes with ids that no other call has.
+func benchEvents(n int, next *atomic.Int64) []oncelog.Event {
+	es := make([]oncelog.Event, n)
+	payload := []byte(`{"text":"` + string(bytesOf('x', 200)) + `"}`)
+	for i := range es {
+		es[i] = oncelog.Event{
+			Topic: "order", EventID: fmt.Sprintf("event-%020d", next.Add(1)), Source: "bench",
+			Timestamp: time.Unix(1, 0), Payload: payload,
+		}
+	}
+	return es
+}
+
+func BenchmarkPublish(b *testing.B) {
+	for _, size := range []int{1, 1000} {
+		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
+			nodes := benchCluster(b)
+			var next, turn atomic.Int64
+			b.SetParallelism(32)
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				n := nodes[turn.Add(1)%3]
+				for pb.Next() {
+					_, err := n.publish(context.Background(), benchEvents(size, &next))
+					if err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+func BenchmarkLinearizableStats(b *testing.B) {
+	nodes := benchCluster(b)
+	var turn atomic.Int64
+	b.SetParallelism(32)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		n := nodes[turn.Add(1)%3]
+		for pb.Next() {
+			if err := n.prepare(context.Background(), oncelog.Linearizable); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "reads/s")
+}

@@ -14,8 +14,10 @@ import (
 type Publisher interface {
 	Publish(ctx context.Context, e oncelog.Event) (oncelog.Receipt, error)
 	PublishBatch(ctx context.Context, events []oncelog.Event) ([]oncelog.Receipt, error)
-	// Resent counts the requests sent again since the client was made.
+	// Resent counts the requests sent again since the client was made, and
+	// ResentEvents the events in them, each time.
 	Resent() int64
+	ResentEvents() int64
 }
 
 // Reader reads from one node.

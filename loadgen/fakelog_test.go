@@ -80,6 +80,9 @@ func (f *fakeLog) apply(events []oncelog.Event) []oncelog.Receipt {
 
 func (f *fakeLog) Resent() int64 { return f.resent.Load() }
 
+// ResentEvents takes each request for one of one event.
+func (f *fakeLog) ResentEvents() int64 { return f.resent.Load() }
+
 func (f *fakeLog) Stats(context.Context, oncelog.Consistency) (oncelog.Stats, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

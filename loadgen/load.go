@@ -48,7 +48,7 @@ func New(cfg Config, publisher Publisher) (*Load, error) {
 func (l *Load) Run(ctx context.Context) Report {
 	l.start = time.Now()
 	l.pacer = newPacer(l.cfg.Rate, l.start)
-	resentBefore := l.publisher.Resent()
+	resentBefore, resentEventsBefore := l.publisher.Resent(), l.publisher.ResentEvents()
 	more, cancel := ctx, context.CancelFunc(func() {})
 	if l.cfg.Duration > 0 {
 		more, cancel = context.WithTimeout(ctx, l.cfg.Duration)
@@ -67,7 +67,7 @@ func (l *Load) Run(ctx context.Context) Report {
 	r.Planned = l.cfg.Workload.Events
 	r.Seed = l.cfg.Workload.Seed
 	r.Resent += l.publisher.Resent() - resentBefore
-	r.ResentEventsMax = r.Resent * int64(l.cfg.Batch)
+	r.ResentEvents += l.publisher.ResentEvents() - resentEventsBefore
 	switch {
 	case ctx.Err() != nil:
 		r.Ended = Canceled
@@ -132,7 +132,7 @@ func (l *Load) insist(ctx context.Context, events []oncelog.Event) ([]oncelog.Re
 		if kind.final || pause(ctx, wait) != nil {
 			return nil, givenUp{error: err, unknown: unknown}
 		}
-		l.tally.resend()
+		l.tally.resend(len(events))
 	}
 }
 

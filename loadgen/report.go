@@ -39,10 +39,10 @@ type Report struct {
 	Conflicts  int64 `json:"conflicts"`
 	Unacked    int64 `json:"unacked"`
 	// Requests counts each request once, Resent how often one was sent again,
-	// and ResentEventsMax is how many events that can have been at most.
-	Requests        int64 `json:"requests"`
-	Resent          int64 `json:"resent"`
-	ResentEventsMax int64 `json:"resent_events_max"`
+	// and ResentEvents the events in those, each time.
+	Requests     int64 `json:"requests"`
+	Resent       int64 `json:"resent"`
+	ResentEvents int64 `json:"resent_events"`
 	// Errors counts failed attempts by kind. Most of them were then made good.
 	Errors          map[string]int64 `json:"errors"`
 	ElapsedSeconds  float64          `json:"elapsed_seconds"`
@@ -78,7 +78,7 @@ func (r Report) WriteTable(w io.Writer) {
 		{"duplicates", r.Duplicates},
 		{"conflicts", r.Conflicts},
 		{"not acknowledged", r.Unacked},
-		{"requests", fmt.Sprintf("%d, sent again %d times", r.Requests, r.Resent)},
+		{"requests", fmt.Sprintf("%d; sent again %d, with %d events", r.Requests, r.Resent, r.ResentEvents)},
 		{"failed attempts", r.errorsText()},
 		{"elapsed", fmt.Sprintf("%.2f s", r.ElapsedSeconds)},
 		{"throughput", fmt.Sprintf("%.0f events/s", r.EventsPerSecond)},

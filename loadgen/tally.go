@@ -22,9 +22,11 @@ type tally struct {
 	duplicates int64
 	conflicts  int64
 	requests   int64
-	resent     int64
-	errors     map[string]int64
-	latency    *hdrhistogram.Histogram
+	// resent and resentEvents are in addition to the publisher's own.
+	resent       int64
+	resentEvents int64
+	errors       map[string]int64
+	latency      *hdrhistogram.Histogram
 }
 
 func newTally() *tally {
@@ -39,11 +41,12 @@ func (t *tally) begin(n int) {
 	t.requests++
 }
 
-// resend counts a request sent again.
-func (t *tally) resend() {
+// resend counts a request of n events sent again.
+func (t *tally) resend(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.resent++
+	t.resentEvents += int64(n)
 }
 
 // fail counts a failed attempt.
@@ -85,7 +88,7 @@ func (t *tally) report(elapsed time.Duration) Report {
 	r := Report{
 		Sent: t.sent, Unacked: t.unacked,
 		Stored: t.stored, Duplicates: t.duplicates, Conflicts: t.conflicts,
-		Requests: t.requests, Resent: t.resent,
+		Requests: t.requests, Resent: t.resent, ResentEvents: t.resentEvents,
 		Errors:         make(map[string]int64, len(t.errors)),
 		ElapsedSeconds: elapsed.Seconds(),
 		Latency:        t.percentiles(),

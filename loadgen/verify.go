@@ -37,7 +37,7 @@ var errNotKept = errors.New("loadgen: nothing to verify against: Config.Verify w
 func Baseline(ctx context.Context, nodes []Node) (oncelog.Stats, error) {
 	var failures []error
 	for _, n := range nodes {
-		stats, err := n.Reader.Stats(ctx, oncelog.Linearizable)
+		stats, err := n.stats(ctx, oncelog.Linearizable)
 		if err == nil {
 			return stats, nil
 		}
@@ -46,8 +46,18 @@ func Baseline(ctx context.Context, nodes []Node) (oncelog.Stats, error) {
 	return oncelog.Stats{}, fmt.Errorf("loadgen: no baseline: %w", errors.Join(failures...))
 }
 
+// stats asks a node for its numbers, but not for long: it may be down, and
+// there are others to ask.
+func (n Node) stats(ctx context.Context, c oncelog.Consistency) (oncelog.Stats, error) {
+	const patience = 3 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return n.Reader.Stats(ctx, c)
+}
+
 // Verify reads everything back from every node and holds it against the
-// receipts of a run that is over. A node that cannot be read fails its checks.
+// receipts of a run that is over. A node that cannot be read fails its checks;
+// how long its events may take to read is for ctx to say.
 //
 // What others publish from the baseline on is told apart by its ids, and only
 // makes the upper bound on received events untestable.
@@ -98,7 +108,7 @@ func (l *Load) checkReceipts(v *Verdict, baseline oncelog.Stats, r Report) {
 	}
 	// A key that nobody was told is stored had that answer lost, so its request
 	// was sent again or given up.
-	mayBeLost := r.ResentEventsMax + r.Unacked
+	mayBeLost := r.ResentEvents + r.Unacked
 	v.add("each key stored once, under one id", twice == 0 && otherID == 0 && never <= mayBeLost,
 		"%d keys; %d stored twice, %d with a wrong id, %d with the answer lost (at most %d)%s",
 		keys, twice, otherID, never, mayBeLost, examples)
@@ -123,7 +133,7 @@ func settle(ctx context.Context, nodes []Node, patience time.Duration) []settled
 	}
 	for {
 		for i, n := range nodes {
-			stats, err := n.Reader.Stats(ctx, oncelog.Stale)
+			stats, err := n.stats(ctx, oncelog.Stale)
 			if err == nil {
 				settled[i].stats, settled[i].err = stats, nil
 			} else if ctx.Err() == nil {
@@ -194,7 +204,7 @@ func (l *Load) checkCounters(v *Verdict, s settledNode, a *audit, baseline oncel
 
 	// Unsigned numbers that step back wrap around and fail the bounds.
 	received := st.Received - baseline.Received
-	least, most := uint64(r.Stored+r.Duplicates), uint64(r.Sent+r.ResentEventsMax)
+	least, most := uint64(r.Stored+r.Duplicates), uint64(r.Sent+r.ResentEvents)
 	bound := fmt.Sprintf("at most %d", most)
 	if a.others > 0 {
 		bound = fmt.Sprintf("with %d of other publishers", a.others)

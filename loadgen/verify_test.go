@@ -218,7 +218,7 @@ func TestVerifyAllowsForResends(t *testing.T) {
 	verdict, err := load.Verify(t.Context(), []Node{{"n1", log}}, oncelog.Stats{}, r)
 	require.NoError(t, err)
 	require.True(t, verdict.OK, verdict)
-	r.ResentEventsMax = 4
+	r.ResentEvents = 4
 	verdict, err = load.Verify(t.Context(), []Node{{"n1", log}}, oncelog.Stats{}, r)
 	require.NoError(t, err)
 	require.Equal(t, []string{"each key stored once, under one id", "n1 received"}, failed(verdict))
@@ -270,4 +270,23 @@ func TestBaselineAsksTheNext(t *testing.T) {
 	require.Equal(t, uint64(3), stats.Unique)
 	_, err = Baseline(t.Context(), []Node{{"n1", dead}})
 	require.ErrorIs(t, err, oncelog.ErrUnavailable)
+}
+
+// A node that is paused accepts and says nothing.
+func TestBaselineDoesNotWaitForASilentNode(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		others(log, 3)
+		stats, err := Baseline(t.Context(), []Node{{"n1", &silentNode{log}}, {"n2", log}})
+		require.NoError(t, err)
+		require.Equal(t, uint64(3), stats.Unique)
+	})
+}
+
+type silentNode struct{ *fakeLog }
+
+func (*silentNode) Stats(ctx context.Context, _ oncelog.Consistency) (oncelog.Stats, error) {
+	<-ctx.Done()
+	return oncelog.Stats{}, ctx.Err()
 }

@@ -41,7 +41,7 @@ func (r Range) contains(id uint64) bool { return id >= r.First && id-r.First < r
 // ledgerVersion is the version of the whole keyspace. Another one is refused.
 const ledgerVersion = 1
 
-// ErrFormat: the data was written by a program that this one does not know.
+// ErrFormat says that the data is in a format that this program does not know.
 var ErrFormat = errors.New("unknown format version")
 
 // ledgerLen is the length of an encoded ledger:

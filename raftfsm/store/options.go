@@ -13,11 +13,11 @@ type Options struct {
 	// FS is the file system; nil is the disk.
 	FS vfs.FS
 	// CacheBytes is the memory for blocks read from tables, 1 MiB or more; 0 is
-	// 32 MiB. It holds the filters, which every new event asks, and the hot part
-	// of the dedup index.
+	// 32 MiB. It holds the filters, which every new event asks, 1.25 MB a million
+	// events, and the hot part of the dedup index.
 	CacheBytes int64
 	// MemTableBytes is the size of one memtable, 1 MiB to 1 GiB; 0 is 16 MiB. Up
-	// to four exist at once, with an index of their keys of up to half that.
+	// to four exist at once. What they do not use is lent to the cache.
 	MemTableBytes int64
 	// Logger takes what the store and Pebble have to say; nil is nowhere.
 	Logger *slog.Logger

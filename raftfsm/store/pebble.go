@@ -23,10 +23,23 @@ const (
 	// beyond them. It leaves room for one being filled, one being written out and
 	// a burst behind them.
 	memTables = 4
-	// tableBlockBytes is the size of a table's blocks. Event blocks are larger and
-	// stand alone; this one is what a dedup look-up that hits has to read.
-	tableBlockBytes = 4 << 10
+	// tableBlockBytes is the size of a table's blocks: what a dedup look-up that
+	// hits has to read. Event blocks are larger and stand alone.
+	tableBlockBytes = 8 << 10
+	// indexBlockBytes keeps a table's index in one block, which spares each
+	// look-up a second level.
+	indexBlockBytes = 256 << 10
+	// maxTableBytes bounds a table, and with it its filter, which the cache holds
+	// or drops whole.
+	maxTableBytes = 16 << 20
 )
+
+// newCache makes the cache of blocks. Pebble takes the memtables' memory out of
+// the cache's: without a share for them a cache no larger than they are holds
+// nothing, and each look-up reads a whole filter from the disk.
+func newCache(o Options) *pebble.Cache {
+	return pebble.NewCache(o.CacheBytes + memTables*o.MemTableBytes)
+}
 
 // readOnlyCache is the memory of a database that is opened to be looked at once.
 const readOnlyCache = 4 << 20
@@ -49,9 +62,11 @@ func (s *Store) writable() *pebble.Options {
 	}
 	for i := range o.Levels {
 		o.Levels[i] = pebble.LevelOptions{
-			BlockSize:    tableBlockBytes,
-			FilterPolicy: bloom.FilterPolicy(10),
+			BlockSize:      tableBlockBytes,
+			IndexBlockSize: indexBlockBytes,
+			FilterPolicy:   filter(),
 		}
+		o.TargetFileSizes[i] = int64(min(2<<20<<i, maxTableBytes))
 	}
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	return o
@@ -71,9 +86,13 @@ func (s *Store) readOnly() *pebble.Options {
 			BackgroundError: func(err error) { s.log.Warn("pebble", "err", err) },
 			DataCorruption:  func(i pebble.DataCorruptionInfo) { s.log.Warn("pebble", "err", corruption(i)) },
 		},
-		Filters: map[string]pebble.FilterPolicy{bloom.FilterPolicy(10).Name(): bloom.FilterPolicy(10)},
+		Filters: map[string]pebble.FilterPolicy{filter().Name(): filter()},
 	}
 }
+
+// filter is the Bloom filter of every level: 10 bits a key let one of a hundred
+// keys that are not there through.
+func filter() pebble.FilterPolicy { return bloom.FilterPolicy(10) }
 
 // openPebble opens a database. An error that does not come from the operating
 // system is about what the files hold.

@@ -81,7 +81,7 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	s := &Store{
 		dir: dir, fs: o.FS, opts: o, log: o.Logger,
-		cache:  pebble.NewCache(o.CacheBytes),
+		cache:  newCache(o),
 		failed: make(chan struct{}),
 	}
 	if err := s.open(); err != nil {

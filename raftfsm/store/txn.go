@@ -102,7 +102,8 @@ func (s *Store) Begin() *Txn {
 // reset empties the transaction but keeps its buffers.
 func (t *Txn) reset() {
 	if t.batch != nil {
-		t.batch.Close()
+		// Closing only gives the memory back.
+		_ = t.batch.Close()
 	}
 	if t.hash == nil {
 		t.hash = sha256.New()

@@ -48,6 +48,7 @@ func (d *Decoder) Batch(dst []oncelog.Event, text []byte) ([]oncelog.Event, erro
 		return err
 	})
 	if err != nil {
+		clear(events[len(dst):])
 		return dst, err
 	}
 	return events, nil

@@ -24,6 +24,7 @@ const (
 	CodeNotApplied     Code = "not_applied"
 	CodeOutcomeUnknown Code = "outcome_unknown"
 	CodeUnavailable    Code = "unavailable"
+	CodeNotReady       Code = "not_ready"
 	CodeClosed         Code = "shutting_down"
 	CodeDiskFull       Code = "disk_full"
 	CodeInternal       Code = "internal"
@@ -75,6 +76,7 @@ var kinds = []kind{
 	{oncelog.ErrQueueFull, http.StatusTooManyRequests, CodeQueueFull, OutcomeNotApplied, true},
 	{oncelog.ErrNotApplied, http.StatusServiceUnavailable, CodeNotApplied, OutcomeNotApplied, true},
 	{oncelog.ErrUnavailable, http.StatusServiceUnavailable, CodeUnavailable, OutcomeNotApplied, true},
+	{oncelog.ErrUnavailable, http.StatusServiceUnavailable, CodeNotReady, OutcomeNotApplied, true},
 	{oncelog.ErrClosed, http.StatusServiceUnavailable, CodeClosed, OutcomeUnknown, true},
 	{oncelog.ErrDiskFull, http.StatusInsufficientStorage, CodeDiskFull, OutcomeNotApplied, true},
 }

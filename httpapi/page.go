@@ -1,0 +1,78 @@
+package httpapi
+
+import (
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/oncelog/oncelog"
+)
+
+// pageBytes is how much of a page is held in memory until it is known where the
+// next one begins.
+const pageBytes = 1 << 20
+
+// page answers at most q.Limit events, with a link to those behind them. The link
+// goes before the events, so the page is read to its end first. What is over
+// pageBytes is then read a second time: what is stored never changes, so that
+// is the same.
+func (a *eventsAnswer) page(r *http.Request, q oncelog.Query, c oncelog.Consistency) error {
+	room := claim{budget: a.server.memory}
+	defer room.release()
+	a.out.buf = append(a.out.buf, a.layout.open...)
+	probe := q
+	if probe.Limit < math.MaxInt {
+		probe.Limit++
+	}
+	var held, last uint64
+	count, more, holding := 0, false, true
+	for record, err := range a.records(r.Context(), probe, c) {
+		if err != nil {
+			return err
+		}
+		if more = count == q.Limit; more {
+			break
+		}
+		count++
+		last = record.ID
+		if holding = holding && len(a.out.buf) < pageBytes && room.raise(len(a.out.buf)) == nil; holding {
+			a.append(&record)
+			held = last
+		}
+	}
+	if more {
+		a.out.w.Header()["Link"] = []string{nextLink(r.URL, q.Order, last)}
+	}
+	if !a.head && held != last {
+		if err := a.rest(r, q, held, last); err != nil {
+			return err
+		}
+	}
+	a.finish()
+	return nil
+}
+
+// rest streams the page's events from behind held up to last. They are all on
+// this node by now.
+func (a *eventsAnswer) rest(r *http.Request, q oncelog.Query, held, last uint64) error {
+	q.Limit = 0
+	if q.Order == oncelog.ByIDDescending {
+		q.Before, q.After = held, last-1
+	} else {
+		q.After, q.Before = held, last+1
+	}
+	return a.stream(r.Context(), q, oncelog.Stale)
+}
+
+// nextLink is the header that leads to what follows the event last.
+func nextLink(u *url.URL, order oncelog.Order, last uint64) string {
+	values := u.Query()
+	bound := "after"
+	if order == oncelog.ByIDDescending {
+		bound = "before"
+	}
+	values.Set(bound, strconv.FormatUint(last, 10))
+	next := url.URL{Path: u.Path, RawQuery: values.Encode()}
+	return "<" + next.String() + `>; rel="next"`
+}

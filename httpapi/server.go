@@ -1,0 +1,101 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+
+	"golang.org/x/net/netutil"
+
+	"github.com/oncelog/oncelog"
+	"github.com/oncelog/oncelog/httpapi/wire"
+)
+
+// Server serves one Log.
+type Server struct {
+	cfg    Config
+	http   *http.Server
+	routes map[string]*route
+	memory *budget
+	// scratch holds *scratch, what a request needs and the next one can use.
+	scratch sync.Pool
+
+	// stopping ends when Shutdown begins: streams then finish what they have.
+	stopping context.Context
+	stop     context.CancelFunc
+}
+
+// New makes a server that does not listen yet.
+func New(cfg Config) (*Server, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, memory: newBudget(cfg.MaxBufferedBytes)}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.scratch.New = func() any { return new(scratch) }
+	s.routes = s.newRoutes()
+	// There is no ReadTimeout and no WriteTimeout: they would cut long streams.
+	// Each body and each answer extends its own deadline as it gets on.
+	s.http = &http.Server{
+		Handler:           http.HandlerFunc(s.serveHTTP),
+		ReadHeaderTimeout: cfg.StallTimeout,
+		IdleTimeout:       cfg.IdleTimeout,
+		MaxHeaderBytes:    cfg.MaxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+// Handler is the API as a handler, for a server other than Serve's.
+func (s *Server) Handler() http.Handler { return s.http.Handler }
+
+// Serve answers on the listener, which it closes, until Shutdown. It may be
+// called for several listeners; each has its own limit of connections.
+func (s *Server) Serve(l net.Listener) error {
+	err := s.http.Serve(netutil.LimitListener(l, s.cfg.MaxConnections))
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown stops to listen, ends the streams of events after what they have sent
+// so far, and waits for the requests in flight. Those that are not done when ctx
+// ends are cut off, and the context's error is returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	return err
+}
+
+// scratch is the memory that one request works in.
+type scratch struct {
+	decoder wire.Decoder
+	body    []byte
+	events  []oncelog.Event
+	out     []byte
+}
+
+// scratchBytes is the largest body or answer whose memory is kept for the next
+// request.
+const scratchBytes = 1 << 20
+
+func (s *Server) getScratch() *scratch { return s.scratch.Get().(*scratch) }
+
+// putScratch takes back what getScratch gave. What an exceptional request has
+// blown up is left to the garbage collector.
+func (s *Server) putScratch(sc *scratch) {
+	const eventBytes = 96
+	if max(cap(sc.body), cap(sc.out), cap(sc.events)*eventBytes) > scratchBytes {
+		return
+	}
+	clear(sc.events)
+	s.scratch.Put(sc)
+}

@@ -1,0 +1,244 @@
+// Package client speaks oncelog's API from Go.
+//
+// A [Client] knows several nodes of one cluster and spreads its requests over
+// them. A request that fails on the way, or that a node cannot serve now, goes to
+// the next node until its context ends. That is safe, since the log stores an
+// event once however often it is sent: a re-sent event may come back as a
+// duplicate of itself, which [Client.Resent] lets a caller account for.
+//
+// Errors are those of package oncelog, wrapped around a [*wire.Problem] where a
+// node has answered one.
+//
+// Invariant: a publication is reported as certainly not stored only where no
+// attempt at it can have reached a log. Otherwise, it is
+// [oncelog.ErrOutcomeUnknown].
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/oncelog/oncelog"
+	"github.com/oncelog/oncelog/httpapi/wire"
+)
+
+// Client is safe for concurrent use.
+type Client struct {
+	targets []string
+	retry   bool
+	http    *http.Client
+	// decoders holds *wire.Decoder.
+	decoders sync.Pool
+
+	turn         atomic.Uint64
+	resent       atomic.Int64
+	resentEvents atomic.Int64
+}
+
+// Option changes how a client works.
+type Option func(*settings)
+
+type settings struct {
+	retry       bool
+	concurrency int
+}
+
+// WithoutRetries makes each call one request: its failure is the caller's to see.
+func WithoutRetries() Option { return func(s *settings) { s.retry = false } }
+
+// WithConcurrency says how many requests will be under way at once, so that as
+// many connections are kept to each node. The default is 64.
+func WithConcurrency(n int) Option { return func(s *settings) { s.concurrency = max(n, 1) } }
+
+// New makes a client of nodes at the base URLs targets, such as
+// "http://127.0.0.1:8080"; the scheme may be left out. Nothing is sent yet.
+func New(targets []string, options ...Option) (*Client, error) {
+	s := settings{retry: true, concurrency: 64}
+	for _, o := range options {
+		o(&s)
+	}
+	c := &Client{retry: s.retry, http: &http.Client{Transport: transport(s.concurrency), CheckRedirect: stay}}
+	c.decoders.New = func() any { return new(wire.Decoder) }
+	if len(targets) == 0 {
+		return nil, errors.New("client: no target")
+	}
+	for _, t := range targets {
+		base, err := baseURL(t)
+		if err != nil {
+			return nil, err
+		}
+		c.targets = append(c.targets, base)
+	}
+	return c, nil
+}
+
+func baseURL(target string) (string, error) {
+	if !strings.Contains(target, "://") {
+		target = "http://" + target
+	}
+	u, err := url.Parse(target)
+	if err != nil {
+		return "", fmt.Errorf("client: target: %w", err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+		return "", fmt.Errorf("client: the target %q is no base URL", target)
+	}
+	return u.Scheme + "://" + u.Host, nil
+}
+
+func transport(concurrency int) *http.Transport {
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		MaxIdleConnsPerHost: concurrency,
+		IdleConnTimeout:     time.Minute,
+		// Answers are small, or streams that are read at once.
+		DisableCompression: true,
+	}
+}
+
+// stay follows no redirect: no node sends one, and what else does should be seen.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// Close drops the idle connections. Calls under way are not touched.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Resent is how many requests were sent again so far.
+func (c *Client) Resent() int64 { return c.resent.Load() }
+
+// ResentEvents is how many events were in the publications among them, an
+// event counted each time.
+func (c *Client) ResentEvents() int64 { return c.resentEvents.Load() }
+
+// Publish stores one event. Its answer is the receipt of a quorum.
+func (c *Client) Publish(ctx context.Context, e oncelog.Event) (oncelog.Receipt, error) {
+	body, err := appendValid(nil, &e)
+	if err != nil {
+		return oncelog.Receipt{}, err
+	}
+	var receipt oncelog.Receipt
+	err = c.do(ctx, request{method: http.MethodPost, path: "/publish", body: body, events: 1}, func(text []byte) error {
+		return c.decode(func(d *wire.Decoder) (err error) {
+			if receipt, err = d.Receipt(text); err != nil {
+				return err
+			}
+			return checkKeys([]oncelog.Event{e}, []oncelog.Receipt{receipt})
+		})
+	})
+	return receipt, err
+}
+
+// PublishBatch stores events together, or none of them: 1 to
+// [oncelog.MaxBatchEvents], in a body of at most [oncelog.MaxBodyBytes]. There is
+// one receipt per event, in order.
+func (c *Client) PublishBatch(ctx context.Context, events []oncelog.Event) ([]oncelog.Receipt, error) {
+	body := []byte{'['}
+	for i := range events {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		var err error
+		if body, err = appendValid(body, &events[i]); err != nil {
+			return nil, fmt.Errorf("event %d: %w", i, err)
+		}
+	}
+	body = append(body, ']')
+	var receipts []oncelog.Receipt
+	err := c.do(ctx, request{method: http.MethodPost, path: "/publish/batch", body: body, events: len(events)}, func(text []byte) error {
+		return c.decode(func(d *wire.Decoder) (err error) {
+			if receipts, err = d.BatchAnswer(text); err != nil {
+				return err
+			}
+			return checkKeys(events, receipts)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return receipts, nil
+}
+
+// appendValid appends an event that a node will take: a text of other bytes than
+// UTF-8 would become another id on its way.
+func appendValid(dst []byte, e *oncelog.Event) ([]byte, error) {
+	if err := e.Validate(); err != nil {
+		return dst, err
+	}
+	return wire.AppendEvent(dst, e)
+}
+
+// checkKeys holds a node to its contract: a receipt is that of the event in its
+// place.
+func checkKeys(events []oncelog.Event, receipts []oncelog.Receipt) error {
+	if len(events) != len(receipts) {
+		return fmt.Errorf("%w: %d receipts for %d events", wire.ErrAnswer, len(receipts), len(events))
+	}
+	for i := range events {
+		if events[i].Key() != receipts[i].Key {
+			return fmt.Errorf("%w: the receipt %d is for another event", wire.ErrAnswer, i)
+		}
+	}
+	return nil
+}
+
+// Stats asks one node for the log's statistics.
+func (c *Client) Stats(ctx context.Context, consistency oncelog.Consistency) (stats oncelog.Stats, err error) {
+	err = c.do(ctx, request{method: http.MethodGet, path: "/stats?consistency=" + consistency.String()}, func(text []byte) (err error) {
+		stats, err = wire.DecodeStats(text)
+		return err
+	})
+	return stats, err
+}
+
+// Cluster asks one node how it sees the group.
+func (c *Client) Cluster(ctx context.Context) (cluster oncelog.Cluster, err error) {
+	err = c.do(ctx, request{method: http.MethodGet, path: "/cluster"}, func(text []byte) (err error) {
+		cluster, err = wire.DecodeCluster(text)
+		return err
+	})
+	return cluster, err
+}
+
+// TransferLeadership hands the leader's part to the node named to, or to any
+// where it is "", and answers the name of the new leader.
+func (c *Client) TransferLeadership(ctx context.Context, to string) (leader string, err error) {
+	r := request{method: http.MethodPost, path: "/cluster/transfer-leadership", body: wire.AppendTransfer(nil, to)}
+	err = c.do(ctx, r, func(text []byte) (err error) {
+		leader, err = wire.DecodeLeader(text)
+		return err
+	})
+	return leader, err
+}
+
+// Ready is nil when at least one target says that it can serve. Each is asked
+// once, in turn.
+func (c *Client) Ready(ctx context.Context) error {
+	var failures []error
+	for range c.targets {
+		err := c.attempt(ctx, c.target(), request{method: http.MethodGet, path: "/readyz"}, func([]byte) error { return nil })
+		if err == nil {
+			return nil
+		}
+		failures = append(failures, err)
+	}
+	return errors.Join(failures...)
+}
+
+func (c *Client) decode(read func(*wire.Decoder) error) error {
+	d := c.decoders.Get().(*wire.Decoder)
+	defer c.decoders.Put(d)
+	return read(d)
+}
+
+// target is the next node in turn.
+func (c *Client) target() string {
+	return c.targets[(c.turn.Add(1)-1)%uint64(len(c.targets))]
+}

@@ -43,11 +43,11 @@ type Config struct {
 	MemTableBytes int64
 	// Timing is how soon a lost leader is noticed. Default TimingDefault.
 	Timing Timing
-	// SnapshotEntries is how many log entries there may be before the store is
-	// flushed and the log truncated, TrailingEntries how many stay for followers
-	// that are a little behind. Defaults 4096 and 4096.
-	SnapshotEntries uint64
-	TrailingEntries uint64
+	// SnapshotBytes is how much may be appended to the Raft log before the store is
+	// flushed and the log truncated; TrailingBytes is about how much of it stays
+	// for followers that are a little behind. Defaults 128 MiB and 64 MiB.
+	SnapshotBytes int64
+	TrailingBytes int64
 	// Version is told to the other nodes and to people.
 	Version string
 	// Logger takes the node's log. Default: none.
@@ -75,7 +75,8 @@ const (
 	defaultQueueBytes     = 64 << 20
 	minQueueBytes         = oncelog.MaxBodyBytes + 2<<20
 	maxFounders           = 7
-	defaultSnapshotEvery  = 4096
+	defaultSnapshotBytes  = 128 << 20
+	defaultTrailingBytes  = 64 << 20
 )
 
 func (c Config) withDefaults() Config {
@@ -89,8 +90,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.RequestTimeout, defaultRequestTimeout)
 	setDefault(&c.QueueBytes, defaultQueueBytes)
 	setDefault(&c.Timing, TimingDefault())
-	setDefault(&c.SnapshotEntries, defaultSnapshotEvery)
-	setDefault(&c.TrailingEntries, defaultSnapshotEvery)
+	setDefault(&c.SnapshotBytes, defaultSnapshotBytes)
+	setDefault(&c.TrailingBytes, defaultTrailingBytes)
 	setDefault(&c.Version, "devel")
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -134,6 +135,8 @@ func (c Config) validate() error {
 		return errors.New("bootstrap-expect 1 with join addresses: a node that founds a cluster alone would join no other; leave one of them out")
 	case c.QueueBytes < minQueueBytes:
 		return fmt.Errorf("queue of %d bytes: must be at least %d", c.QueueBytes, minQueueBytes)
+	case c.SnapshotBytes < 0 || c.TrailingBytes < 0:
+		return fmt.Errorf("snapshot of %d and trailing log of %d bytes: must be positive", c.SnapshotBytes, c.TrailingBytes)
 	case c.RequestTimeout < 0:
 		return fmt.Errorf("request timeout %s: must be positive", c.RequestTimeout)
 	}

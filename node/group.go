@@ -9,8 +9,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
 
 	"github.com/oncelog/oncelog"
 	"github.com/oncelog/oncelog/raftfsm"
@@ -31,10 +29,12 @@ const (
 	transportTimeout = 10 * time.Second
 	// enqueueTimeout bounds the wait for a busy leader's main loop.
 	enqueueTimeout = 5 * time.Second
-	// snapshotInterval is how often Raft looks whether a snapshot is due.
-	snapshotInterval = 10 * time.Second
-	// boltMmapBytes is the log file's first mapping: growing it stops writers.
-	boltMmapBytes = 1 << 30
+	// snapshotInterval is how often Raft looks whether there are snapshotEntries
+	// since the last snapshot; logSize asks for one by bytes much earlier.
+	snapshotInterval = 30 * time.Second
+	snapshotEntries  = 1 << 16
+	// trailingEntries bounds what stays in the log for followers that are behind.
+	trailingEntries = 1 << 16
 )
 
 // group is this node's part in the Raft group.
@@ -42,7 +42,8 @@ type group struct {
 	*raft.Raft
 	fsm       *raftfsm.FSM
 	store     *store.Store
-	bolt      *raftboltdb.BoltStore
+	log       *guardedLog
+	logSize   *logSize
 	transport *raft.NetworkTransport
 	logger    *slog.Logger
 }
@@ -68,22 +69,14 @@ func openStores(c Config, fail func(error)) (g *group, err error) {
 	if g.fsm, err = raftfsm.New(g.store, fail); err != nil {
 		return g, err
 	}
-	path := filepath.Join(c.DataDir, "raft.db")
-	g.bolt, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{
-		Timeout:         time.Second,
-		NoFreelistSync:  true,
-		FreelistType:    bbolt.FreelistMapType,
-		InitialMmapSize: boltMmapBytes,
-	}})
-	if err != nil {
-		return g, fmt.Errorf("raft log %s: %w", path, err)
-	}
-	return g, nil
+	g.logSize = newLogSize(c.SnapshotBytes, c.TrailingBytes)
+	g.log, err = openLog(filepath.Join(c.DataDir, "raft.db"), fail, g.logSize.written)
+	return g, err
 }
 
 func (g *group) closeStores() (err error) {
-	if g.bolt != nil {
-		err = g.bolt.Close()
+	if g.log != nil {
+		err = g.log.Close()
 	}
 	if g.store != nil {
 		err = errors.Join(err, g.store.Close())
@@ -92,7 +85,7 @@ func (g *group) closeStores() (err error) {
 }
 
 // start begins to take part in the group.
-func (g *group) start(c Config, id *identity, streams raft.StreamLayer, addresses raft.ServerAddressProvider, fail func(error)) error {
+func (g *group) start(c Config, id *identity, streams raft.StreamLayer, addresses raft.ServerAddressProvider) error {
 	logger := raftLogger(c.Logger.With("component", "raft"))
 	g.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                  streams,
@@ -103,12 +96,11 @@ func (g *group) start(c Config, id *identity, streams raft.StreamLayer, addresse
 		Logger:                  logger.Named("transport"),
 		MsgpackUseNewTimeFormat: true,
 	})
-	logs, err := raft.NewLogCache(logCacheEntries, &failStopLog{LogStore: g.bolt, fail: fail})
+	logs, err := raft.NewLogCache(logCacheEntries, g.log)
 	if err != nil {
 		return err
 	}
-	stable := &failStopStable{StableStore: g.bolt, fail: fail}
-	g.Raft, err = raft.NewRaft(raftConfig(c, id, logger), g.fsm, logs, stable, raftfsm.NewSnapshots(g.store), g.transport)
+	g.Raft, err = raft.NewRaft(raftConfig(c, id, logger), g.fsm, logs, g.log, raftfsm.NewSnapshots(g.store), g.transport)
 	if err != nil {
 		return fmt.Errorf("raft: %w", err)
 	}
@@ -124,8 +116,8 @@ func raftConfig(c Config, id *identity, logger hclog.Logger) *raft.Config {
 	r.CommitTimeout = commitTimeout
 	r.MaxAppendEntries = maxAppendEntries
 	r.SnapshotInterval = snapshotInterval
-	r.SnapshotThreshold = c.SnapshotEntries
-	r.TrailingLogs = c.TrailingEntries
+	r.SnapshotThreshold = snapshotEntries
+	r.TrailingLogs = trailingEntries
 	r.NoSnapshotRestoreOnStart = true
 	r.NoLegacyTelemetry = true
 	r.Logger = logger

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -53,6 +54,11 @@ type identityState struct {
 	// the Raft configuration is on its disk.
 	Founding []founder `json:"founding,omitempty"`
 }
+
+// session numbers this run. Later runs have greater numbers; the low half is drawn
+// by lot, so that a copy of the directory never shares a session with the
+// original: one of the two is refused.
+func (s identityState) session() uint64 { return s.Run<<32 | uint64(rand.Uint32()) }
 
 // founder is one of the nodes that found a cluster.
 type founder struct {

@@ -1,78 +1,217 @@
 package node
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"runtime/debug"
+	"time"
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+
+	"github.com/oncelog/oncelog"
 )
 
-// failStopLog ends the node when its Raft log can not be read or written. Raft
-// itself would go on: a leader whose disk has failed would keep leading.
-type failStopLog struct {
+const (
+	// stallLimit is how long one operation of the Raft log may take. Raft would
+	// let a leader with a hung disk lead on (hashicorp/raft#503).
+	stallLimit = 10 * time.Second
+	// deleteChunk bounds the entries that one bolt transaction drops from the
+	// log's head: a large one would hold up the writers.
+	deleteChunk = 512
+	// boltMmapBytes is the log file's first mapping: growing it stops writers.
+	boltMmapBytes = 1 << 30
+)
+
+// boltStore is what raft-boltdb offers: a log, and the term and vote.
+type boltStore interface {
 	raft.LogStore
-	fail func(error)
+	raft.StableStore
+	Close() error
 }
 
-func (l *failStopLog) check(doing string, err error) error {
-	if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
-		l.fail(fmt.Errorf("raft log: %s: %w", doing, err))
+// guardedLog is the Raft log, with the term and the vote, as a node needs it:
+//   - each entry has a checksum, which is checked whenever it is read, so before it
+//     is applied or sent on,
+//   - an error, damage, or an operation that hangs ends the node.
+//
+// Raft itself would go on after each of these.
+type guardedLog struct {
+	store boltStore
+	path  string
+	fail  func(error)
+	// stall is stallLimit but in tests.
+	stall time.Duration
+	// written is told of each append: the last index and the size in bytes.
+	written func(last uint64, size int)
+}
+
+var (
+	_ raft.LogStore    = (*guardedLog)(nil)
+	_ raft.StableStore = (*guardedLog)(nil)
+)
+
+// openLog opens or makes the log file. An error names it.
+func openLog(path string, fail func(error), written func(uint64, int)) (*guardedLog, error) {
+	l := &guardedLog{path: path, fail: fail, stall: stallLimit, written: written}
+	err := l.protect("open", func() (err error) {
+		l.store, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{
+			Timeout:         time.Second,
+			NoFreelistSync:  true,
+			FreelistType:    bbolt.FreelistMapType,
+			InitialMmapSize: boltMmapBytes,
+		}})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Close closes the file.
+func (l *guardedLog) Close() error { return l.store.Close() }
+
+// do runs one operation and ends the node if it fails or hangs.
+func (l *guardedLog) do(what string, operation func() error) error {
+	watch := time.AfterFunc(l.stall, func() {
+		l.fail(fmt.Errorf("raft log %s: to %s has taken over %s: the disk hangs", l.path, what, l.stall))
+	})
+	defer watch.Stop()
+	err := l.protect(what, operation)
+	if err != nil && !errors.Is(err, raft.ErrLogNotFound) && !errors.Is(err, raftboltdb.ErrKeyNotFound) {
+		l.fail(err)
 	}
 	return err
+}
+
+// protect turns into an error what bolt does on a damaged file: it panics, or
+// reads beyond the end of its mapping. It lets Raft's own errors through as they
+// are, since Raft compares them.
+func (l *guardedLog) protect(what string, operation func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: raft log %s: %s: %v", oncelog.ErrCorrupt, l.path, what, p)
+		}
+	}()
+	err = operation()
+	if err == nil || errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, raftboltdb.ErrKeyNotFound) {
+		return err
+	}
+	return fmt.Errorf("raft log %s: %s: %w", l.path, what, err)
+}
+
+// FirstIndex implements raft.LogStore.
+func (l *guardedLog) FirstIndex() (index uint64, err error) {
+	err = l.do("read", func() error { index, err = l.store.FirstIndex(); return err })
+	return index, err
+}
+
+// LastIndex implements raft.LogStore.
+func (l *guardedLog) LastIndex() (index uint64, err error) {
+	err = l.do("read", func() error { index, err = l.store.LastIndex(); return err })
+	return index, err
+}
+
+// GetLog implements raft.LogStore. It checks the entry.
+func (l *guardedLog) GetLog(index uint64, log *raft.Log) error {
+	return l.do("read", func() error {
+		if err := l.store.GetLog(index, log); err != nil {
+			return err
+		}
+		return unseal(index, log)
+	})
 }
 
 // StoreLog implements raft.LogStore.
-func (l *failStopLog) StoreLog(log *raft.Log) error {
-	return l.check("write", l.LogStore.StoreLog(log))
-}
+func (l *guardedLog) StoreLog(log *raft.Log) error { return l.StoreLogs([]*raft.Log{log}) }
 
-// StoreLogs implements raft.LogStore.
-func (l *failStopLog) StoreLogs(logs []*raft.Log) error {
-	return l.check("write", l.LogStore.StoreLogs(logs))
-}
-
-// GetLog implements raft.LogStore.
-func (l *failStopLog) GetLog(index uint64, log *raft.Log) error {
-	return l.check("read", l.LogStore.GetLog(index, log))
-}
-
-// DeleteRange implements raft.LogStore.
-func (l *failStopLog) DeleteRange(from, to uint64) error {
-	return l.check("truncate", l.LogStore.DeleteRange(from, to))
-}
-
-// failStopStable does the same for the term and the vote.
-type failStopStable struct {
-	raft.StableStore
-	fail func(error)
-}
-
-func (s *failStopStable) check(doing string, err error) error {
-	if err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound) {
-		s.fail(fmt.Errorf("raft term and vote: %s: %w", doing, err))
+// StoreLogs implements raft.LogStore. The entries are on disk when it returns.
+func (l *guardedLog) StoreLogs(logs []*raft.Log) error {
+	sealed, size := make([]*raft.Log, len(logs)), 0
+	for i, log := range logs {
+		sealed[i] = sealEntry(log)
+		size += len(log.Data)
+	}
+	err := l.do("write", func() error { return l.store.StoreLogs(sealed) })
+	if err == nil && len(logs) > 0 {
+		l.written(logs[len(logs)-1].Index, size)
 	}
 	return err
 }
 
-// Set implements raft.StableStore.
-func (s *failStopStable) Set(key, value []byte) error {
-	return s.check("write", s.StableStore.Set(key, value))
+// DeleteRange implements raft.LogStore. The log's head goes in pieces: a crash
+// between two of them leaves a shorter head. Its tail goes at once: a hole in
+// the log would be worse than a long transaction.
+func (l *guardedLog) DeleteRange(from, to uint64) error {
+	return l.do("truncate", func() error {
+		first, err := l.store.FirstIndex()
+		if err != nil {
+			return err
+		}
+		for from == first && to-from >= deleteChunk {
+			if err := l.store.DeleteRange(from, from+deleteChunk-1); err != nil {
+				return err
+			}
+			from += deleteChunk
+			first = from
+		}
+		return l.store.DeleteRange(from, to)
+	})
 }
 
-// SetUint64 implements raft.StableStore.
-func (s *failStopStable) SetUint64(key []byte, value uint64) error {
-	return s.check("write", s.StableStore.SetUint64(key, value))
+// Set implements raft.StableStore.
+func (l *guardedLog) Set(key, value []byte) error {
+	return l.do("write the vote", func() error { return l.store.Set(key, value) })
 }
 
 // Get implements raft.StableStore.
-func (s *failStopStable) Get(key []byte) ([]byte, error) {
-	value, err := s.StableStore.Get(key)
-	return value, s.check("read", err)
+func (l *guardedLog) Get(key []byte) (value []byte, err error) {
+	err = l.do("read the vote", func() error { value, err = l.store.Get(key); return err })
+	return value, err
+}
+
+// SetUint64 implements raft.StableStore.
+func (l *guardedLog) SetUint64(key []byte, value uint64) error {
+	return l.do("write the term", func() error { return l.store.SetUint64(key, value) })
 }
 
 // GetUint64 implements raft.StableStore.
-func (s *failStopStable) GetUint64(key []byte) (uint64, error) {
-	value, err := s.StableStore.GetUint64(key)
-	return value, s.check("read", err)
+func (l *guardedLog) GetUint64(key []byte) (value uint64, err error) {
+	err = l.do("read the term", func() error { value, err = l.store.GetUint64(key); return err })
+	return value, err
+}
+
+// sealEntry returns a copy of the entry that carries its checksum, where Raft
+// lets a log store keep something of its own. The entry itself is shared with
+// the replication.
+func sealEntry(log *raft.Log) *raft.Log {
+	sealed := *log
+	sealed.Extensions = binary.BigEndian.AppendUint32(nil, entryChecksum(log))
+	return &sealed
+}
+
+// unseal checks an entry and takes the checksum off.
+func unseal(index uint64, log *raft.Log) error {
+	if log.Index != index {
+		return fmt.Errorf("%w: entry %d says that it is entry %d", oncelog.ErrCorrupt, index, log.Index)
+	}
+	if len(log.Extensions) != 4 || binary.BigEndian.Uint32(log.Extensions) != entryChecksum(log) {
+		return fmt.Errorf("%w: entry %d has a wrong checksum", oncelog.ErrCorrupt, index)
+	}
+	log.Extensions = nil
+	return nil
+}
+
+// entryChecksum covers all of an entry that Raft acts on.
+func entryChecksum(log *raft.Log) uint32 {
+	var head [17]byte
+	binary.BigEndian.PutUint64(head[:], log.Index)
+	binary.BigEndian.PutUint64(head[8:], log.Term)
+	head[16] = byte(log.Type)
+	return crc32.Update(crc32.Checksum(head[:], castagnoli), castagnoli, log.Data)
 }

@@ -168,14 +168,14 @@ func (n *Node) startRaft() error {
 	directory := &peers{identity: n.identity, gossip: n.gossip, fsm: n.group.fsm}
 	n.port = openPort(n.raftListener, n.raftAddr(), n.identity, logger.With("component", "port"))
 	n.undo = append(n.undo, n.port.Close)
-	if err := n.group.start(n.config, n.identity, raftStreams{n.port.raft, n.identity}, directory, n.fail); err != nil {
+	if err := n.group.start(n.config, n.identity, raftStreams{n.port.raft, n.identity}, directory); err != nil {
 		return err
 	}
 	n.undo = append(n.undo, n.group.leave)
 	n.caller = newCaller(directory)
 	n.leadership = newLeadership(n.group, n.identity, logger)
 	n.forwarder = &forwarder{leadership: n.leadership, group: n.group, caller: n.caller, clock: n.config.Clock}
-	n.proposer = newProposer(raftfsm.SessionID{Node: own.NodeID, Run: own.Run}, n.forwarder, n.leaderMoved, n.config.QueueBytes)
+	n.proposer = newProposer(raftfsm.SessionID{Node: own.NodeID, Run: own.session()}, n.forwarder, n.leaderMoved, n.config.QueueBytes)
 	n.reader = newReader(n.leadership, n.group, n.caller)
 	return nil
 }
@@ -217,6 +217,7 @@ func (n *Node) work() {
 	n.background.Go(func() { n.watch(n.api.Serve(n.httpListener)) })
 	n.background.Go(func() { n.leadership.run(ctx) })
 	n.background.Go(func() { m.run(ctx) })
+	n.background.Go(func() { n.group.logSize.run(ctx, n.group.Raft, trailingEntries, n.config.Logger) })
 	n.background.Go(n.proposer.run)
 	n.background.Go(func() { n.enter(ctx, f) })
 	n.background.Go(func() { n.claimName(ctx) })

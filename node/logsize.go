@@ -1,0 +1,93 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// logSize keeps the Raft log's size on disk within bounds, in bytes. Raft counts
+// entries only, and one may be 100 bytes or a megabyte.
+type logSize struct {
+	// snapshotBytes is how much may be appended before the store is flushed and
+	// the log truncated; trailingBytes is about how much stays for followers that
+	// are a little behind.
+	snapshotBytes, trailingBytes int64
+	due                          chan struct{}
+
+	// mu guards what follows.
+	mu sync.Mutex
+	// total counts the bytes appended since the node started, snapshot those at
+	// the last snapshot.
+	total, snapshot int64
+	// marks tell, in steps of markBytes, which index was last at which total.
+	marks []logMark
+}
+
+type logMark struct {
+	index uint64
+	total int64
+}
+
+// markBytes is the distance of two marks.
+const markBytes = 1 << 20
+
+func newLogSize(snapshotBytes, trailingBytes int64) *logSize {
+	return &logSize{snapshotBytes: snapshotBytes, trailingBytes: trailingBytes, due: make(chan struct{}, 1)}
+}
+
+// written notes an append.
+func (s *logSize) written(last uint64, size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.total += int64(size)
+	if n := len(s.marks); n == 0 || s.total-s.marks[n-1].total >= markBytes || last <= s.marks[n-1].index {
+		s.marks = append(s.marks, logMark{last, s.total})
+	}
+	if s.total-s.snapshot >= s.snapshotBytes {
+		select {
+		case s.due <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// cut is called when a snapshot begins. It returns how many entries are to stay
+// behind the last one, and at most limit.
+func (s *logSize) cut(last, limit uint64) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.snapshot = s.total
+	from := 0
+	for from < len(s.marks) && s.total-s.marks[from].total > s.trailingBytes {
+		from++
+	}
+	s.marks = append([]logMark(nil), s.marks[from:]...)
+	if from == 0 || len(s.marks) == 0 || s.marks[0].index > last {
+		return limit
+	}
+	return min(limit, last-s.marks[0].index)
+}
+
+// run has a snapshot taken whenever enough was appended, until ctx ends.
+func (s *logSize) run(ctx context.Context, r *raft.Raft, trailing uint64, logger *slog.Logger) {
+	for {
+		select {
+		case <-s.due:
+		case <-ctx.Done():
+			return
+		}
+		c := r.ReloadableConfig()
+		c.TrailingLogs = s.cut(r.LastIndex(), trailing)
+		err := r.ReloadConfig(c)
+		if err == nil {
+			err = r.Snapshot().Error()
+		}
+		if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && !errors.Is(err, raft.ErrRaftShutdown) {
+			logger.Warn("the log could not be truncated", "error", err)
+		}
+	}
+}

@@ -32,7 +32,7 @@ type Config struct {
 	// MaxHeaderBytes bounds the header of a request. Default 16 KiB.
 	MaxHeaderBytes int
 	// MaxBufferedBytes bounds the memory of all bodies that are read at one time;
-	// over it, requests of more than 16 KiB are answered with 429. It should be
+	// over it, streams and requests of more than 8 KiB get 429. It should be
 	// at least twice oncelog.MaxBodyBytes, or the largest batches never find
 	// room. Default 128 MiB.
 	MaxBufferedBytes int64

@@ -70,7 +70,8 @@ type eventsAnswer struct {
 	timeout time.Duration
 	out     *outflow
 	head    bool
-	written bool
+	// last is the id of the last event written, 0 before the first.
+	last uint64
 }
 
 // all streams everything that matches.
@@ -94,8 +95,7 @@ func (a *eventsAnswer) stream(ctx context.Context, q oncelog.Query, c oncelog.Co
 			return err
 		}
 		if err != nil {
-			a.server.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "an answer broke off", slog.Any("error", err))
-			panic(http.ErrAbortHandler)
+			a.abort(ctx, err)
 		}
 		a.append(&record)
 		if !a.out.full() {
@@ -106,8 +106,14 @@ func (a *eventsAnswer) stream(ctx context.Context, q oncelog.Query, c oncelog.Co
 }
 
 func (a *eventsAnswer) append(r *oncelog.Record) {
-	a.out.buf = a.layout.appendRecord(a.out.buf, r, !a.written)
-	a.written = true
+	a.out.buf = a.layout.appendRecord(a.out.buf, r, a.last == 0)
+	a.last = r.ID
+}
+
+// abort cuts the connection, which tells the client that this is not all.
+func (a *eventsAnswer) abort(ctx context.Context, err error) {
+	a.server.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "an answer broke off", slog.Any("error", err))
+	panic(http.ErrAbortHandler)
 }
 
 // finish writes the end of the answer.

@@ -159,7 +159,7 @@ func serve(t *testing.T, log *fakeLog, change ...func(*httpapi.Config)) string {
 	return "http://" + l.Addr().String()
 }
 
-func listen(t *testing.T, log *fakeLog, change ...func(*httpapi.Config)) (*httpapi.Server, net.Listener) {
+func listen(t testing.TB, log *fakeLog, change ...func(*httpapi.Config)) (*httpapi.Server, net.Listener) {
 	t.Helper()
 	cfg := httpapi.Config{Log: log, Node: "n1", Logger: slog.New(slog.DiscardHandler)}
 	for _, f := range change {

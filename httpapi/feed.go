@@ -34,7 +34,11 @@ type feed struct {
 }
 
 // feedBytes is how much of a stream is read ahead, and so joined in one batch.
-const feedBytes = 1 << 20
+const feedBytes = 256 << 10
+
+// streamBytes is what a stream takes of the memory for bodies: what is read
+// ahead, what is being cut into lines, and what was decoded from that.
+const streamBytes = 3 * feedBytes
 
 var errCut = errors.New("the stream was cut off")
 

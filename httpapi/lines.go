@@ -11,8 +11,9 @@ import (
 
 // lineReader cuts what a feed brings into lines.
 type lineReader struct {
-	feed  *feed
-	claim *claim
+	feed *feed
+	// claim covers a line that is longer than what every stream may hold.
+	claim claim
 	// text is what has come, rest the part of it that is not cut yet, and
 	// rest[:seen] has no line feed.
 	text, rest []byte
@@ -52,6 +53,9 @@ func (l *lineReader) fill() error {
 	if err != nil {
 		l.err = &readError{err}
 		return l.last()
+	}
+	if len(l.text) <= 2*feedBytes {
+		return nil
 	}
 	return l.claim.raise(2 * len(l.text))
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"fmt"
 	"math"
 	"net/http"
 	"net/url"
@@ -25,7 +26,7 @@ func (a *eventsAnswer) page(r *http.Request, q oncelog.Query, c oncelog.Consiste
 	if probe.Limit < math.MaxInt {
 		probe.Limit++
 	}
-	var held, last uint64
+	var last uint64
 	count, more, holding := 0, false, true
 	for record, err := range a.records(r.Context(), probe, c) {
 		if err != nil {
@@ -38,14 +39,13 @@ func (a *eventsAnswer) page(r *http.Request, q oncelog.Query, c oncelog.Consiste
 		last = record.ID
 		if holding = holding && len(a.out.buf) < pageBytes && room.raise(len(a.out.buf)) == nil; holding {
 			a.append(&record)
-			held = last
 		}
 	}
 	if more {
 		a.out.w.Header()["Link"] = []string{nextLink(r.URL, q.Order, last)}
 	}
-	if !a.head && held != last {
-		if err := a.rest(r, q, held, last); err != nil {
+	if !a.head && a.last != last {
+		if err := a.rest(r, q, last); err != nil {
 			return err
 		}
 	}
@@ -53,16 +53,22 @@ func (a *eventsAnswer) page(r *http.Request, q oncelog.Query, c oncelog.Consiste
 	return nil
 }
 
-// rest streams the page's events from behind held up to last. They are all on
-// this node by now.
-func (a *eventsAnswer) rest(r *http.Request, q oncelog.Query, held, last uint64) error {
+// rest streams the page's events from behind those held up to last. They are
+// all on this node by now.
+func (a *eventsAnswer) rest(r *http.Request, q oncelog.Query, last uint64) error {
 	q.Limit = 0
 	if q.Order == oncelog.ByIDDescending {
-		q.Before, q.After = held, last-1
+		q.Before, q.After = a.last, last-1
 	} else {
-		q.After, q.Before = held, last+1
+		q.After, q.Before = a.last, last+1
 	}
-	return a.stream(r.Context(), q, oncelog.Stale)
+	if err := a.stream(r.Context(), q, oncelog.Stale); err != nil {
+		return err
+	}
+	if a.last != last {
+		a.abort(r.Context(), fmt.Errorf("read up to event %d, then only up to %d", last, a.last))
+	}
+	return nil
 }
 
 // nextLink is the header that leads to what follows the event last.

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -63,12 +65,32 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	case rt.get != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		if err := s.noBody(w, r); err != nil {
+			return err
+		}
 		return rt.get(w, r)
 	case rt.post != nil && r.Method == http.MethodPost:
 		return rt.post(w, r)
 	}
 	w.Header()["Allow"] = []string{rt.allow}
 	return errMethod
+}
+
+// noBody gets a body out of the way that a read should not have: left where it
+// is, its deadline would end a long answer.
+func (s *Server) noBody(w http.ResponseWriter, r *http.Request) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	n, err := io.CopyN(io.Discard, r.Body, progressBytes)
+	switch {
+	case n == progressBytes:
+		return badRequest("a %s takes no body", r.Method)
+	case !errors.Is(err, io.EOF):
+		return bodyError(err)
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	return nil
 }
 
 func (s *Server) route(path string) *route {

@@ -42,7 +42,7 @@ func TestSlowPeersAreCut(t *testing.T) {
 		"chunk":               {"POST /publish HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", "408"},
 		"line":                {"POST /publish/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: 100\r\n\r\n{", "408"},
 		"body nobody reads":   {"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", "404"},
-		"body of a read":      {"GET /stats HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", "200"},
+		"body of a read":      {"GET /stats HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", "408"},
 		"body of a bad media": {"POST /publish HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nContent-Length: 100\r\n\r\n{", "415"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -130,6 +130,7 @@ func TestConnectionsAreKept(t *testing.T) {
 		request("GET", "/events", "", "", 200)
 		request("POST", "/publish", "", "{", 400)
 		request("HEAD", "/events", "", "", 200)
+		request("GET", "/events", "", "a body", 200)
 		pause := time.NewTimer(150 * time.Millisecond)
 		<-pause.C
 	}

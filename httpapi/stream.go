@@ -60,6 +60,9 @@ func (s *Server) publishLines(w http.ResponseWriter, r *http.Request) error {
 	}
 	sc, c := s.getScratch(), claim{budget: s.memory}
 	defer s.putScratch(sc)
+	if err := c.raise(streamBytes); err != nil {
+		return err
+	}
 	defer c.release()
 	src, release, err := decoded(r.Header, r.Body, s.memory)
 	if err != nil {
@@ -71,9 +74,10 @@ func (s *Server) publishLines(w http.ResponseWriter, r *http.Request) error {
 	defer context.AfterFunc(s.stopping, func() { f.interrupt(0) })()
 
 	st := &lineStream{
-		server: s, lines: lineReader{feed: f, claim: &c, text: sc.body}, sc: sc, timeout: timeout,
+		server: s, lines: lineReader{feed: f, claim: claim{budget: s.memory}, text: sc.body[:0]}, sc: sc, timeout: timeout,
 		out: s.newOutflow(w, linesType, sc.out),
 	}
+	defer st.lines.claim.release()
 	// A batch that is on its way is seen through, whatever the peer does.
 	err = st.run(context.WithoutCancel(r.Context()))
 	sc.body, sc.out = st.lines.text, st.out.buf

@@ -34,6 +34,8 @@ var (
 	_ memberlist.EventDelegate = (*delegate)(nil)
 	_ memberlist.AliveDelegate = (*delegate)(nil)
 	_ memberlist.MergeDelegate = (*delegate)(nil)
+
+	_ memberlist.ConflictDelegate = (*delegate)(nil)
 )
 
 // NodeMeta implements [memberlist.Delegate].
@@ -83,6 +85,16 @@ func (d *delegate) NotifyUpdate(n *memberlist.Node) { d.heard(n) }
 func (d *delegate) NotifyLeave(n *memberlist.Node) {
 	d.dir.gone(n.Name)
 	poke(d.changed)
+}
+
+// NotifyConflict implements [memberlist.ConflictDelegate]: two addresses claim
+// one id. It comes for an id that has moved too, until its old address is found
+// dead, so it only matters where the id is this node's own.
+func (d *delegate) NotifyConflict(_, other *memberlist.Node) {
+	m, err := d.admit(other)
+	if err == nil && d.dir.noteTwin(m) {
+		poke(d.changed)
+	}
 }
 
 // heard records an admitted peer as it now is.

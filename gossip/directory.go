@@ -43,6 +43,8 @@ type directory struct {
 	leaving bool
 	// Invariant: no listed member's cluster id is foreign to self's.
 	members map[string]entry
+	// twin is the last other address heard of under this node's own id.
+	twin Member
 	// departures counts the members that went, so as to tell who went first.
 	departures uint64
 }
@@ -118,6 +120,17 @@ func (d *directory) put(m Member) {
 	}
 	d.members[m.ID] = e
 	d.evict()
+}
+
+// noteTwin records another node under this node's id, and whether it is one.
+func (d *directory) noteTwin(m Member) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if m.ID != d.self.ID {
+		return false
+	}
+	d.twin = m
+	return true
 }
 
 // gone records that a member answers no more.

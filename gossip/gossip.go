@@ -67,7 +67,7 @@ func create(cfg Config, t *transport, logger *log.Logger) (*Gossip, error) {
 	dir := newDirectory(cfg.Meta)
 	d := &delegate{dir: dir, log: cfg.Logger, changed: make(chan struct{}, 1), told: make(map[string]string)}
 	conf.Logger = logger
-	conf.Delegate, conf.Events, conf.Alive, conf.Merge = d, d, d, d
+	conf.Delegate, conf.Events, conf.Alive, conf.Merge, conf.Conflict = d, d, d, d, d
 	list, err := memberlist.Create(conf)
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)
@@ -120,6 +120,14 @@ func (g *Gossip) NameTaken(name string) (Member, bool) {
 		}
 	}
 	return Member{}, false
+}
+
+// Twin returns what was last heard of another node under this node's own id. It
+// may be this node itself, at an address that it has left.
+func (g *Gossip) Twin() (Member, bool) {
+	g.dir.mu.Lock()
+	defer g.dir.mu.Unlock()
+	return g.dir.twin, g.dir.twin.ID != ""
 }
 
 // Forget drops a node that is not alive, such as one that was replaced. It is

@@ -19,9 +19,6 @@ import (
 	"github.com/oncelog/oncelog/raftfsm"
 )
 
-// ErrNameTaken is an alive node of the cluster that has the name.
-var ErrNameTaken = errors.New("the name is taken")
-
 // stopTimeout bounds the wait for requests under way when the node stops.
 const stopTimeout = 5 * time.Second
 
@@ -84,6 +81,10 @@ func (n *Node) open() (err error) {
 		return err
 	}
 	if err := n.startGossip(); err != nil {
+		return err
+	}
+	n.openPort()
+	if err := n.claim(); err != nil {
 		return err
 	}
 	if err := n.startRaft(); err != nil {
@@ -162,12 +163,15 @@ func (n *Node) startGossip() (err error) {
 	return nil
 }
 
-// startRaft opens the node port and takes part in the group.
+func (n *Node) openPort() {
+	n.port = openPort(n.raftListener, n.raftAddr(), n.identity, n.config.Logger.With("component", "port"))
+	n.undo = append(n.undo, n.port.Close)
+}
+
+// startRaft takes part in the group.
 func (n *Node) startRaft() error {
 	own, logger := n.identity.get(), n.config.Logger
 	directory := &peers{identity: n.identity, gossip: n.gossip, fsm: n.group.fsm}
-	n.port = openPort(n.raftListener, n.raftAddr(), n.identity, logger.With("component", "port"))
-	n.undo = append(n.undo, n.port.Close)
 	if err := n.group.start(n.config, n.identity, raftStreams{n.port.raft, n.identity}, directory); err != nil {
 		return err
 	}
@@ -220,7 +224,6 @@ func (n *Node) work() {
 	n.background.Go(func() { n.group.logSize.run(ctx, n.group.Raft, trailingEntries, n.config.Logger) })
 	n.background.Go(n.proposer.run)
 	n.background.Go(func() { n.enter(ctx, f) })
-	n.background.Go(func() { n.claimName(ctx) })
 }
 
 // enter brings a new node into a cluster and tells gossip.
@@ -232,42 +235,7 @@ func (n *Node) enter(ctx context.Context, f *founding) {
 	_ = n.gossip.SetMeta(func(m *gossip.Meta) { m.ClusterID = clusterName(n.identity.get().ClusterID) })
 }
 
-// claimName stops the node if an alive one has its name. Gossip may be old, so
-// that node is asked itself.
-func (n *Node) claimName(ctx context.Context) {
-	select {
-	case <-n.gossip.Asked():
-	case <-ctx.Done():
-		return
-	}
-	for {
-		holder, taken := n.gossip.NameTaken(n.config.Name)
-		if !taken {
-			return
-		}
-		id, err := uuid.Parse(holder.ID)
-		var s nodeStatus
-		if err == nil {
-			err = n.askStatus(ctx, id, &s)
-		}
-		if err == nil {
-			n.fail(fmt.Errorf("%w: %q is node %s at %s; choose another --name", ErrNameTaken, holder.Name, holder.ID, holder.RaftAddr))
-			return
-		}
-		select {
-		case <-time.After(retryPause):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (n *Node) askStatus(ctx context.Context, id uuid.UUID, s *nodeStatus) error {
-	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
-	defer cancel()
-	return n.caller.call(ctx, id, pathStatus, struct{}{}, s)
-}
-
+// openAPI makes the HTTP API, which does not serve yet.
 func (n *Node) openAPI() (err error) {
 	n.api, err = httpapi.New(httpapi.Config{
 		Log: service{n}, Node: n.config.Name, RequestTimeout: n.config.RequestTimeout,
@@ -310,7 +278,20 @@ func (n *Node) Run(ctx context.Context) error {
 		return n.Close()
 	case err := <-n.failure:
 		n.config.Logger.Error("the node must stop", "reason", err)
-		return errors.Join(err, n.Close())
+		return errors.Join(err, n.closeOrLeave())
+	}
+}
+
+// closeOrLeave stops a node that has failed. What it waits for may hang, such as
+// the disk, so it waits for so long only: the process is about to end.
+func (n *Node) closeOrLeave() error {
+	closed := make(chan error, 1)
+	go func() { closed <- n.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(2 * stopTimeout):
+		return errors.New("the node could not be stopped in order")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -228,11 +229,55 @@ func TestANameThatIsTakenStopsTheNewcomer(t *testing.T) {
 	t.Parallel()
 	first := start(t, testNode(t, "n1"))
 	awaitReady(t, first)
-	n, err := New(testNode(t, "n1", first.GossipAddr()))
-	require.NoError(t, err)
-	err = n.Run(t.Context())
+	_, err := New(testNode(t, "n1", first.GossipAddr()))
 	require.ErrorIs(t, err, ErrNameTaken)
 	require.ErrorContains(t, err, first.ID())
+}
+
+func TestACloneOfARunningNodeIsRefused(t *testing.T) {
+	t.Parallel()
+	nodes := startThree(t)
+	original := nodes[1].config
+	clone := testNode(t, "n2", nodes[0].GossipAddr())
+	require.NoError(t, os.CopyFS(clone.DataDir, os.DirFS(original.DataDir)))
+	clone.BootstrapExpect = 3
+	_, err := New(clone)
+	require.ErrorIs(t, err, ErrCloned)
+	require.ErrorContains(t, err, nodes[1].ID())
+	_, err = nodes[1].Publish(t.Context(), someEvent("a"))
+	require.NoError(t, err, "the original goes on")
+}
+
+func TestADirectoryThatHasLostAPartIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, part := range []string{"raft.db", "store"} {
+		t.Run(part, func(t *testing.T) {
+			t.Parallel()
+			c := testNode(t, "alone")
+			n, err := New(c)
+			require.NoError(t, err)
+			awaitReady(t, n)
+			require.NoError(t, n.Close())
+			require.NoError(t, os.RemoveAll(filepath.Join(c.DataDir, part)))
+			_, err = New(c)
+			require.ErrorIs(t, err, oncelog.ErrCorrupt)
+			require.ErrorContains(t, err, filepath.Join(c.DataDir, part))
+			require.NoDirExists(t, filepath.Join(c.DataDir, part), "nothing was made in its place")
+		})
+	}
+}
+
+func TestANodeRestartsAtOtherAddresses(t *testing.T) {
+	t.Parallel()
+	nodes := startThree(t)
+	c := nodes[2].config
+	require.NoError(t, nodes[2].Close())
+	c.Join = []string{nodes[0].GossipAddr(), nodes[1].GossipAddr()}
+	moved := start(t, c) // port 0: free ones
+	require.NotEqual(t, nodes[2].raftAddr(), moved.raftAddr())
+	awaitReady(t, moved)
+	_, err := moved.Publish(t.Context(), someEvent("a"))
+	require.NoError(t, err)
 }
 
 func TestANewNodeJoinsAClusterAndGetsAVote(t *testing.T) {

@@ -76,7 +76,7 @@ func (s *Store) writable() *pebble.Options {
 // it is told to who reads it, and does not fail the store.
 func (s *Store) readOnly() *pebble.Options {
 	return &pebble.Options{
-		FS:               s.fs,
+		FS:               markerFS{s.fs},
 		ReadOnly:         true,
 		ErrorIfNotExists: true,
 		DisableWAL:       true,

@@ -49,7 +49,10 @@ func (i *Incoming) receive(r io.Reader) error {
 	}
 	c, err := verify(db)
 	i.position = c.ledger.applied
-	return errors.Join(err, db.Close())
+	if err = errors.Join(err, db.Close()); err != nil {
+		return fmt.Errorf("%s: %w", i.dir, err)
+	}
+	return nil
 }
 
 // Position returns the position that the snapshot holds.

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oncelog/oncelog"
+	"github.com/oncelog/oncelog/httpapi/client"
+	"github.com/oncelog/oncelog/httpapi/wire"
+)
+
+var errNoLeader = errors.New("the cluster has no leader now")
+
+func newStatus(c *console) *cobra.Command {
+	var q inquiry
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show the nodes of the cluster; without a leader the exit status is 1",
+		Args:  atMost(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return q.with(cmd.Context(), func(ctx context.Context, log *client.Client) error {
+				view, err := log.Cluster(ctx)
+				if err != nil {
+					return err
+				}
+				if err := showCluster(c, q.output, &view); err != nil {
+					return err
+				}
+				if view.Leader == "" {
+					return errNoLeader
+				}
+				return nil
+			})
+		},
+	}
+	q.declare(cmd.Flags())
+	return cmd
+}
+
+func showCluster(c *console, output string, view *oncelog.Cluster) error {
+	if output == outputJSON {
+		text, err := wire.AppendCluster(nil, view)
+		if err != nil {
+			return err
+		}
+		_, err = c.out.Write(append(text, '\n'))
+		return err
+	}
+	t := newTable(c.out, "name", "role", "status", "API", "raft", "gossip", "applied", "lag", "version")
+	for _, m := range view.Nodes {
+		t.AppendRow([]any{m.Name, m.Role, m.Status, m.HTTPAddr, m.RaftAddr, m.GossipAddr, m.AppliedIndex, m.Lag, m.Version})
+	}
+	t.SetCaption("cluster %s, term %d", view.ID, view.Term)
+	t.Render()
+	return nil
+}

@@ -131,7 +131,7 @@ func (f *founding) finish(ctx context.Context, own identityState) (waiting strin
 	}
 	var c raft.Configuration
 	for _, s := range own.Founding {
-		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(s.ID.String()), Address: raft.ServerAddress(s.Addr)})
+		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(s.ID.String()), Address: raftAddress(s.ID.String(), s.Addr)})
 	}
 	if err := f.group.BootstrapCluster(c).Error(); err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
 		return "", fmt.Errorf("found the cluster: %w", err)

@@ -23,7 +23,7 @@ type logSize struct {
 	// total counts the bytes appended since the node started, snapshot those at
 	// the last snapshot.
 	total, snapshot int64
-	// marks tell, in steps of markBytes, which index was last at which total.
+	// marks tell, in steps, which index was last at which total.
 	marks []logMark
 }
 
@@ -32,8 +32,8 @@ type logMark struct {
 	total int64
 }
 
-// markBytes is the distance of two marks.
-const markBytes = 1 << 20
+// marksPerSnapshot says how fine the marks are.
+const marksPerSnapshot = 32
 
 func newLogSize(snapshotBytes, trailingBytes int64) *logSize {
 	return &logSize{snapshotBytes: snapshotBytes, trailingBytes: trailingBytes, due: make(chan struct{}, 1)}
@@ -44,7 +44,7 @@ func (s *logSize) written(last uint64, size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.total += int64(size)
-	if n := len(s.marks); n == 0 || s.total-s.marks[n-1].total >= markBytes || last <= s.marks[n-1].index {
+	if n := len(s.marks); n == 0 || s.total-s.marks[n-1].total >= s.snapshotBytes/marksPerSnapshot || last <= s.marks[n-1].index {
 		s.marks = append(s.marks, logMark{last, s.total})
 	}
 	if s.total-s.snapshot >= s.snapshotBytes {
@@ -61,15 +61,12 @@ func (s *logSize) cut(last, limit uint64) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.snapshot = s.total
-	from := 0
-	for from < len(s.marks) && s.total-s.marks[from].total > s.trailingBytes {
-		from++
+	stay := limit
+	for len(s.marks) > 0 && s.total-s.marks[0].total >= s.trailingBytes {
+		stay = last - min(last, s.marks[0].index)
+		s.marks = s.marks[1:]
 	}
-	s.marks = append([]logMark(nil), s.marks[from:]...)
-	if from == 0 || len(s.marks) == 0 || s.marks[0].index > last {
-		return limit
-	}
-	return min(limit, last-s.marks[0].index)
+	return min(limit, stay)
 }
 
 // run has a snapshot taken whenever enough was appended, until ctx ends.

@@ -121,13 +121,13 @@ func (m *membership) level(ctx context.Context, node gossip.Member) bool {
 
 func (m *membership) add(node gossip.Member, at uint64) change {
 	return change{fmt.Sprintf("node %s (%s) joins without a vote", node.Name, node.ID), func() error {
-		return m.group.AddNonvoter(raft.ServerID(node.ID), raft.ServerAddress(node.RaftAddr), at, changeTimeout).Error()
+		return m.group.AddNonvoter(raft.ServerID(node.ID), raftAddress(node.ID, node.RaftAddr), at, changeTimeout).Error()
 	}}
 }
 
 func (m *membership) promote(node gossip.Member, at uint64) change {
 	return change{fmt.Sprintf("node %s (%s) is level and gets a vote", node.Name, node.ID), func() error {
-		return m.group.AddVoter(raft.ServerID(node.ID), raft.ServerAddress(node.RaftAddr), at, changeTimeout).Error()
+		return m.group.AddVoter(raft.ServerID(node.ID), raftAddress(node.ID, node.RaftAddr), at, changeTimeout).Error()
 	}}
 }
 

@@ -32,7 +32,7 @@ func (p *peers) addr(id uuid.UUID) (string, error) {
 	}
 	for _, s := range p.fsm.Configuration().Servers {
 		if string(s.ID) == id.String() {
-			return string(s.Address), nil
+			return hostPort(s.Address), nil
 		}
 	}
 	return "", fmt.Errorf("%w %s", errUnknownPeer, id)
@@ -47,9 +47,20 @@ func (p *peers) dial(ctx context.Context, id uuid.UUID, kind streamKind) (net.Co
 	return dialPeer(ctx, p.identity, id, addr, kind)
 }
 
-// Raft's transport dials addresses, and the preamble needs ids. So the transport
-// is given addresses of the form "id@host:port".
+// Raft's configuration holds addresses of the form "id@host:port": the preamble
+// needs the id of the node that is dialled, and Raft refuses two servers of one
+// address, as a dead node and its successor in the same place have.
 const idSeparator = "@"
+
+func raftAddress(id, hostPort string) raft.ServerAddress {
+	return raft.ServerAddress(id + idSeparator + hostPort)
+}
+
+// hostPort is the part of a Raft address that can be dialled.
+func hostPort(address raft.ServerAddress) string {
+	_, addr, _ := strings.Cut(string(address), idSeparator)
+	return addr
+}
 
 // ServerAddr implements raft.ServerAddressProvider.
 func (p *peers) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
@@ -61,7 +72,7 @@ func (p *peers) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	if err != nil {
 		return "", err
 	}
-	return raft.ServerAddress(string(id) + idSeparator + addr), nil
+	return raftAddress(string(id), addr), nil
 }
 
 // raftStreams is Raft's way through the node port.
@@ -74,15 +85,12 @@ var _ raft.StreamLayer = raftStreams{}
 
 // Dial implements raft.StreamLayer.
 func (s raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	id, addr, ok := strings.Cut(string(address), idSeparator)
-	if !ok {
-		return nil, fmt.Errorf("%w at %s", errUnknownPeer, address)
-	}
+	id, _, _ := strings.Cut(string(address), idSeparator)
 	target, err := uuid.Parse(id)
 	if err != nil {
-		return nil, fmt.Errorf("%w %q: %w", errUnknownPeer, id, err)
+		return nil, fmt.Errorf("%w %q: %w", errUnknownPeer, address, err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return dialPeer(ctx, s.identity, target, addr, streamRaft)
+	return dialPeer(ctx, s.identity, target, hostPort(address), streamRaft)
 }

@@ -42,7 +42,7 @@ func openPort(listener net.Listener, addr string, id *identity, logger *slog.Log
 		listener:   listener,
 		identity:   id,
 		logger:     logger,
-		raft:       newStreamListener(addr),
+		raft:       newStreamListener(string(raftAddress(id.get().NodeID.String(), addr))),
 		calls:      newStreamListener(addr),
 		handshakes: make(chan struct{}, maxHandshakes),
 		closing:    closing,
@@ -208,13 +208,14 @@ type streamListener struct {
 	ended  bool
 }
 
-// streamAddr is the address under which others reach the listener.
+// streamAddr is the address under which others reach the listener: host:port, or
+// Raft's form of it.
 type streamAddr string
 
 // Network is always "tcp".
 func (streamAddr) Network() string { return "tcp" }
 
-// String is host:port.
+// String returns the address.
 func (a streamAddr) String() string { return string(a) }
 
 func newStreamListener(addr string) *streamListener {

@@ -65,7 +65,7 @@ func (n *Node) Cluster(ctx context.Context) (oncelog.Cluster, error) {
 func (n *Node) members(leader uuid.UUID, known bool) []oncelog.Member {
 	byID := make(map[string]*oncelog.Member)
 	for _, s := range n.group.GetConfiguration().Configuration().Servers {
-		m := &oncelog.Member{ID: string(s.ID), Role: oncelog.Follower, Status: oncelog.Failed, RaftAddr: string(s.Address)}
+		m := &oncelog.Member{ID: string(s.ID), Role: oncelog.Follower, Status: oncelog.Failed, RaftAddr: hostPort(s.Address)}
 		if s.Suffrage != raft.Voter {
 			m.Role = oncelog.Nonvoter
 		}
@@ -76,6 +76,9 @@ func (n *Node) members(leader uuid.UUID, known bool) []oncelog.Member {
 	}
 	for _, g := range n.gossip.Members() {
 		m := byID[g.ID]
+		if m == nil && g.Status == gossip.Failed {
+			continue // it was replaced
+		}
 		if m == nil {
 			m = &oncelog.Member{ID: g.ID, Role: oncelog.Nonvoter}
 			byID[g.ID] = m

@@ -1,0 +1,237 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/oncelog/oncelog"
+	"github.com/oncelog/oncelog/raftfsm/store"
+)
+
+// restartable is a node that a test stops and starts at the same addresses.
+type restartable struct {
+	*Node
+	t *testing.T
+	c Config
+}
+
+// startCluster starts nodes on fixed addresses that found one cluster.
+func startCluster(t *testing.T, change func(*Config)) []*restartable {
+	t.Helper()
+	var nodes []*restartable
+	for i := range 3 {
+		var join []string
+		for _, other := range nodes {
+			join = append(join, other.c.GossipAddr)
+		}
+		c := testNode(t, fmt.Sprintf("n%d", i+1), join...)
+		c.BootstrapExpect = 3
+		change(&c)
+		n, err := New(c)
+		require.NoError(t, err)
+		c.HTTPAddr, c.RaftAddr, c.GossipAddr = n.Addr(), n.raftAddr(), n.GossipAddr()
+		nodes = append(nodes, &restartable{Node: n, t: t, c: c})
+	}
+	for i, r := range nodes {
+		for j, other := range nodes {
+			if i < j {
+				r.c.Join = append(r.c.Join, other.c.GossipAddr)
+			}
+		}
+		t.Cleanup(func() { require.NoError(t, r.Close()) })
+		awaitReady(t, r.Node)
+	}
+	return nodes
+}
+
+func (r *restartable) restart() {
+	r.t.Helper()
+	n, err := New(r.c)
+	require.NoError(r.t, err)
+	r.Node = n
+}
+
+// leaderOf returns the leader and the others.
+func leaderOf(t *testing.T, nodes []*restartable) (leader *restartable, others []*restartable) {
+	t.Helper()
+	id, known, _ := nodes[0].leadership.leader()
+	require.True(t, known)
+	for _, n := range nodes {
+		if n.ID() == id.String() {
+			leader = n
+		} else {
+			others = append(others, n)
+		}
+	}
+	return leader, others
+}
+
+// requireLevel waits until all nodes are at one applied index, and requires one
+// digest and the expected counters.
+func requireLevel(t *testing.T, nodes []*restartable, want store.Counters) {
+	t.Helper()
+	for _, n := range nodes {
+		require.Eventually(t, func() bool {
+			return n.group.store.Applied() == nodes[0].group.store.Applied()
+		}, 20*time.Second, 10*time.Millisecond)
+	}
+	first, digest := nodes[0].group.fsm.State()
+	require.Equal(t, want, first.Counters)
+	for _, n := range nodes[1:] {
+		state, same := n.group.fsm.State()
+		require.Equal(t, first, state, "node %s", n.c.Name)
+		require.Equal(t, digest, same, "node %s", n.c.Name)
+	}
+}
+
+// bulky are events large enough to fill small logs quickly.
+func bulky(from, to int) []oncelog.Event {
+	var es []oncelog.Event
+	for i := from; i < to; i++ {
+		e := someEvent(fmt.Sprintf("bulky-%d", i))
+		e.Payload = []byte(fmt.Sprintf(`{"n":%d,"text":"%s"}`, i, bytesOf('x', 400)))
+		es = append(es, e)
+	}
+	return es
+}
+
+// FAULTS 15, 14: the log is truncated all the time, and a follower that missed
+// the truncated part gets a snapshot.
+func TestAFollowerBehindTheLogGetsASnapshotAndKnowsEveryKey(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t, func(c *Config) { c.SnapshotBytes, c.TrailingBytes = 64<<10, 1 })
+	_, others := leaderOf(t, nodes)
+	lagging, alive := others[0], others[1]
+	require.NoError(t, lagging.Close())
+	const n = 3000
+	for at := 0; at < n; at += 100 {
+		_, err := alive.publish(t.Context(), bulky(at, at+100))
+		require.NoError(t, err)
+	}
+	at := lagging.group.store.Applied().Index
+	require.Eventually(t, func() bool {
+		first, err := alive.group.log.FirstIndex()
+		return err == nil && first > at+1
+	}, 20*time.Second, 10*time.Millisecond, "the part that the follower needs is truncated")
+
+	lagging.restart()
+	awaitReady(t, lagging.Node)
+	for at := 0; at < n; at += 500 {
+		receipts, err := lagging.publish(t.Context(), bulky(at, at+500))
+		require.NoError(t, err)
+		for i, r := range receipts {
+			require.Equal(t, oncelog.Receipt{Key: r.Key, Status: oncelog.Duplicate, ID: uint64(at + i + 1)}, r)
+		}
+	}
+	requireLevel(t, nodes, store.Counters{Received: 2 * n, Unique: n, Duplicates: n})
+	for _, node := range nodes {
+		info, err := os.Stat(node.group.log.path)
+		require.NoError(t, err)
+		require.Less(t, info.Size(), int64(40<<20), "the log on disk is bounded")
+	}
+}
+
+// lossyWay loses replies of the leader after the batch has been applied.
+type lossyWay struct {
+	submitter
+	lost atomic.Int64
+}
+
+func (w *lossyWay) submit(ctx context.Context, command []byte) ([]store.Outcome, error) {
+	outcomes, err := w.submitter.submit(ctx, command)
+	if err == nil && w.lost.Add(1)%3 != 0 {
+		return nil, oncelog.ErrOutcomeUnknown
+	}
+	return outcomes, err
+}
+
+// FAULTS 10: the reply is lost after the commit.
+func TestABatchWhoseReplyIsLostIsAppliedOnce(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t, func(*Config) {})
+	var way lossyWay
+	_, others := leaderOf(t, nodes)
+	n := others[0]
+	way.submitter = n.proposer.way
+	n.proposer.mu.Lock()
+	n.proposer.way = &way
+	n.proposer.mu.Unlock()
+	var asking sync.WaitGroup
+	for i := range 30 {
+		asking.Go(func() {
+			receipts, err := n.publish(t.Context(), []oncelog.Event{someEvent(fmt.Sprint(i)), someEvent(fmt.Sprint(i))})
+			require.NoError(t, err)
+			require.Equal(t, oncelog.Stored, receipts[0].Status, "answered as the first time")
+			require.Equal(t, oncelog.Duplicate, receipts[1].Status)
+		})
+	}
+	asking.Wait()
+	require.Greater(t, way.lost.Load(), int64(3), "replies were lost")
+	requireLevel(t, nodes, store.Counters{Received: 60, Unique: 30, Duplicates: 30})
+}
+
+// FAULTS 16: a node that lost its disk returns at its old address while another
+// voter is away. Two of three have to remember what was acknowledged.
+func TestAWipedNodeHasNoVoteUntilItIsLevel(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t, func(*Config) {})
+	_, err := nodes[0].publish(t.Context(), bulky(0, 100))
+	require.NoError(t, err)
+	stays, wiped, away := nodes[0], nodes[1], nodes[2]
+	before := wiped.ID()
+	require.NoError(t, away.Close())
+	require.NoError(t, wiped.Close())
+	require.NoError(t, os.RemoveAll(wiped.c.DataDir))
+	wiped.restart()
+	require.NotEqual(t, before, wiped.ID())
+
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	_, err = stays.publish(ctx, []oncelog.Event{someEvent("lonely")})
+	require.Error(t, err, "one of three, and one that remembers nothing, are no quorum")
+	require.Zero(t, wiped.group.store.Applied().Index)
+
+	away.restart()
+	awaitReady(t, away.Node, stays.Node)
+	require.Eventually(t, func() bool {
+		c, err := stays.Cluster(t.Context())
+		if err != nil || len(c.Nodes) != 3 {
+			return false
+		}
+		for _, m := range c.Nodes {
+			if m.ID == before || m.Role == oncelog.Nonvoter {
+				return false
+			}
+		}
+		return true
+	}, 30*time.Second, 50*time.Millisecond, "the new node takes the place of the one it was")
+	receipts, err := wiped.publish(t.Context(), bulky(0, 100))
+	require.NoError(t, err)
+	for i, r := range receipts {
+		require.Equal(t, oncelog.Duplicate, r.Status)
+		require.Equal(t, uint64(i+1), r.ID)
+	}
+}
+
+// FAULTS 23: a new leader has nothing to commit of its own.
+func TestAReadRightAfterAnElectionAnswers(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t, func(*Config) {})
+	for range 5 {
+		_, err := nodes[0].TransferLeadership(t.Context(), "")
+		require.NoError(t, err)
+		for _, n := range nodes {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			_, err := n.Stats(ctx, oncelog.Linearizable)
+			cancel()
+			require.NoError(t, err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -64,7 +65,7 @@ func closeLater(t *testing.T, c *Cluster) {
 	t.Helper()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(c.Diagnose(t.Context()))
+			t.Log(c.Diagnose(context.WithoutCancel(t.Context())))
 		}
 		require.NoError(t, c.Close())
 	})

@@ -3,11 +3,13 @@ package store
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -96,8 +98,15 @@ func TestCommitDoesNotWaitForADeadDisk(t *testing.T) {
 	}
 	require.ErrorIs(t, err, errDisk)
 	require.ErrorIs(t, <-failures, errDisk)
-	f.on.Store(false)
 	require.ErrorIs(t, s.Close(), errDisk)
+
+	// A commit may still be stuck in Pebble. Once the disk works again it returns,
+	// and gives the directory up to the next store.
+	f.on.Store(false)
+	require.Eventually(t, func() bool {
+		next, err := Open(testDir, Options{FS: s.fs})
+		return err == nil && next.Close() == nil
+	}, 30*time.Second, 10*time.Millisecond)
 }
 
 func TestFailedSwap(t *testing.T) {
@@ -140,6 +149,22 @@ func TestFailedPointerStopsTheStore(t *testing.T) {
 	require.ErrorIs(t, s.Swap(incoming), errDisk)
 	require.ErrorIs(t, <-failures, errDisk, "it cannot be told which state the disk will show")
 	require.ErrorIs(t, s.Close(), errDisk)
+}
+
+// TestLateResultIsDisposedOf: a call given up on returns after all.
+func TestLateResultIsDisposedOf(t *testing.T) {
+	t.Parallel()
+	s := &Store{failed: make(chan struct{}), log: slog.New(slog.DiscardHandler), opts: Options{OnError: func(error) {}}}
+	goOn, late := make(chan struct{}), make(chan int, 1)
+	call := func() (int, error) {
+		s.fail(errDisk)
+		<-goOn
+		return 7, nil
+	}
+	_, err := await(s, call, func(v int) { late <- v })
+	require.ErrorIs(t, err, errDisk)
+	close(goOn)
+	require.Equal(t, 7, <-late)
 }
 
 // TestHaltedManifest runs itself in another process: what Pebble holds by then is

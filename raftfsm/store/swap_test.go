@@ -197,7 +197,7 @@ func TestStreamIsRefused(t *testing.T) {
 	for at := 0; at < len(stream); at += step {
 		flipped := bytes.Clone(stream)
 		flipped[at] ^= 0x10
-		refused(flipped, fmt.Sprintf("flipped byte %d of %d", at, len(stream)))
+		require.True(t, isRefusal(refused(flipped, fmt.Sprintf("flipped byte %d of %d", at, len(stream)))), at)
 	}
 	err := refused(stream[:len(stream)-1], "cut off in the last file")
 	require.ErrorContains(t, err, "marker.manifest", "the file is named")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -20,7 +21,7 @@ type DemoOptions struct {
 	Binary string
 	// Dir takes the data of the three nodes. It should be empty.
 	Dir string
-	// Workload is what is published; its Events are not 0.
+	// Workload is what is published, MinDemoEvents or more.
 	Workload loadgen.Workload
 	// Rate is how many events are published in a second; 0 means as many as
 	// can be.
@@ -28,6 +29,9 @@ type DemoOptions struct {
 	// Narration takes a line for each thing that happens.
 	Narration io.Writer
 }
+
+// MinDemoEvents is how many events it takes for something to happen in their midst.
+const MinDemoEvents = 1000
 
 // DefaultDemo publishes 30,000 events in about ten seconds. Binary, Dir and
 // Narration are left to set.
@@ -73,7 +77,9 @@ func (r DemoReport) WriteTable(w io.Writer) {
 type demo struct {
 	DemoOptions
 	*Cluster
-	begin  time.Time
+	begin time.Time
+	// voice is held for a line of the narration: the load tells of itself too.
+	voice  sync.Mutex
 	load   *loadgen.Load
 	meter  meter
 	report DemoReport
@@ -83,6 +89,9 @@ type demo struct {
 // starts it again, and proves what the cluster then holds. An error means that
 // the demonstration could not be given; the verdict is in the report.
 func Demo(ctx context.Context, o DemoOptions) (report DemoReport, err error) {
+	if o.Workload.Events < MinDemoEvents {
+		return DemoReport{}, fmt.Errorf("%w: a demonstration with %d events; it takes %d", ErrOptions, o.Workload.Events, MinDemoEvents)
+	}
 	c, err := NewProcesses(o.Binary, Options{Nodes: 3, Dir: o.Dir})
 	if err != nil {
 		return DemoReport{}, err
@@ -98,6 +107,8 @@ func Demo(ctx context.Context, o DemoOptions) (report DemoReport, err error) {
 
 // say narrates.
 func (d *demo) say(format string, args ...any) {
+	d.voice.Lock()
+	defer d.voice.Unlock()
 	_, _ = fmt.Fprintf(d.Narration, "%6.2f s  %s\n", time.Since(d.begin).Seconds(), fmt.Sprintf(format, args...))
 }
 
@@ -143,6 +154,9 @@ func (d *demo) publish(ctx context.Context, leader *Node) error {
 		cancel(errLoadOver)
 	}()
 	fault := d.failover(ctx, leader)
+	if fault != nil && errors.Is(context.Cause(ctx), errLoadOver) {
+		fault = errLoadOver
+	}
 	if fault != nil {
 		cancel(fault)
 	}

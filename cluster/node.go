@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -168,13 +169,24 @@ func (n *Node) Stop(ctx context.Context) error {
 	}
 	select {
 	case <-l.over:
-		if err := l.err(); err != nil {
+		if err := l.err(); err != nil && !endedBy(err, syscall.SIGTERM) {
 			return fmt.Errorf("%s did not stop in order: %w", n.spec.name, err)
 		}
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("%s did not stop in time: %w", n.spec.name, errors.Join(ctx.Err(), n.Kill()))
 	}
+}
+
+// endedBy tells whether a process ended by a signal. One that has hardly begun
+// does not catch SIGTERM yet; it has nothing yet to put in order either.
+func endedBy(err error, s syscall.Signal) bool {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == s
 }
 
 // Kill ends the node's process at once, as a crash does, and waits until it is

@@ -26,9 +26,9 @@ DIR/n1.log and so on. Data that is in the directory already is used again.`,
 	flags := cmd.Flags()
 	flags.IntVar(&o.Nodes, "nodes", 3, "how many nodes, 1 to 7")
 	flags.StringVar(&o.Dir, "data-dir", defaultDataDir, "directory for the data and the logs of all nodes")
-	flags.IntVar(&o.HTTPPort, "http-port", 8080, "port of n1's API")
-	flags.IntVar(&o.RaftPort, "raft-port", 7000, "n1's port for the other nodes")
-	flags.IntVar(&o.GossipPort, "gossip-port", 7946, "n1's port of gossip, TCP and UDP")
+	flags.IntVar(&o.HTTPPort, "http-port", 8080, "port of n1's API; 0 for free ones")
+	flags.IntVar(&o.RaftPort, "raft-port", 7000, "n1's port for the other nodes; 0 for free ones")
+	flags.IntVar(&o.GossipPort, "gossip-port", 7946, "n1's port of gossip, TCP and UDP; 0 for free ones")
 	return cmd
 }
 
@@ -91,9 +91,9 @@ func introduce(c *console, nodes *cluster.Cluster) {
 
 var errAllEnded = errors.New("all nodes have ended")
 
-// attend tells of nodes that end, until ctx ends or none is left.
+// attend tells of nodes that end, until ctx ends or each of them has.
 func attend(ctx context.Context, c *console, nodes *cluster.Cluster, failures <-chan cluster.Failure) error {
-	for len(nodes.Alive()) > 0 {
+	for range nodes.Nodes() {
 		select {
 		case f := <-failures:
 			tellFailure(c, f)
@@ -101,14 +101,7 @@ func attend(ctx context.Context, c *console, nodes *cluster.Cluster, failures <-
 			return nil
 		}
 	}
-	for {
-		select {
-		case f := <-failures:
-			tellFailure(c, f)
-		default:
-			return errAllEnded
-		}
-	}
+	return errAllEnded
 }
 
 // tellFailure shows what a node's end was like, and how it can be started again.

@@ -26,8 +26,11 @@ killed, at two thirds it is started again. At the end everything is read back
 from every node and held against what was acknowledged.`,
 		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.Workload.Events < 1 {
-				return usage("--events %d: must be 1 or more", o.Workload.Events)
+			switch {
+			case o.Workload.Events < cluster.MinDemoEvents:
+				return usage("--events %d: must be %d or more", o.Workload.Events, cluster.MinDemoEvents)
+			case o.Rate < 0:
+				return usage("--rate %v: must be 0 or more", o.Rate)
 			}
 			return runDemo(cmd.Context(), c, o, output)
 		},

@@ -108,10 +108,12 @@ func eachEvent(ctx context.Context, log *client.Client, q oncelog.Query, consist
 		if err != nil {
 			return err
 		}
-		p.renew()
+		// Whoever reads the output may take as long as they like.
+		p.suspend()
 		if err := take(&r); err != nil {
 			return err
 		}
+		p.renew()
 	}
 	return nil
 }

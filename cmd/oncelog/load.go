@@ -50,6 +50,7 @@ func (o *loadOptions) declare(flags *pflag.FlagSet) {
 	flags.Float64Var(&o.Rate, "rate", o.Rate, "events per second, 0 for as many as can be")
 	flags.DurationVar(&o.Duration, "duration", o.Duration, "end sooner, such as after 30s")
 	flags.BoolVar(&o.Verify, "verify", o.Verify, "read everything back from every target; a bad verdict is exit status 1")
+	flags.DurationVar(&o.Settle, "settle", o.Settle, "how long --verify waits for all targets to be level")
 	outputVar(flags, &o.output)
 }
 
@@ -70,6 +71,8 @@ func (o *loadOptions) validate() error {
 		return usage("--batch %d: must be 1 to %d", o.Batch, oncelog.MaxBatchEvents)
 	case o.Rate < 0:
 		return usage("--rate %v: must be 0 or more", o.Rate)
+	case o.Settle <= 0:
+		return usage("--settle %s: must be more than 0", o.Settle)
 	case o.Duration < 0:
 		return usage("--duration %s: must be 0 or more", o.Duration)
 	}

@@ -75,5 +75,6 @@ func newPatience(ctx context.Context, limit time.Duration) *patience {
 	return p
 }
 
-// renew is called when something has happened.
-func (p *patience) renew() { p.timer.Reset(p.limit) }
+// suspend stops the waiting, renew begins it anew.
+func (p *patience) suspend() { p.timer.Stop() }
+func (p *patience) renew()   { p.timer.Reset(p.limit) }

@@ -69,7 +69,7 @@ func (s *Store) link(dir string) error {
 		return err
 	}
 	defer s.life.RUnlock()
-	_, err = await(s, func() (struct{}, error) { return struct{}{}, gen.db.Checkpoint(dir) })
+	_, err = awaitIn(s, gen, func() (struct{}, error) { return struct{}{}, gen.db.Checkpoint(dir) })
 	return err
 }
 

@@ -27,7 +27,7 @@ func (t *Txn) Commit(pos Position) error {
 		return t.fail(err)
 	}
 	bytes := t.batch.Len()
-	_, err := await(s, func() (struct{}, error) { return struct{}{}, t.gen.db.Apply(t.batch, pebble.NoSync) })
+	_, err := awaitIn(s, t.gen, func() (struct{}, error) { return struct{}{}, t.gen.db.Apply(t.batch, pebble.NoSync) })
 	if err != nil {
 		return t.fail(fmt.Errorf("commit at log index %d: %w", pos.Index, err))
 	}

@@ -43,7 +43,7 @@ func (s *Store) flushMemTables(gen *generation) error {
 	if p, _, err := s.durableMeta(gen, ""); err != nil || p == applied {
 		return err
 	}
-	done, err := await(s, gen.db.AsyncFlush)
+	done, err := awaitIn(s, gen, gen.db.AsyncFlush)
 	if err != nil {
 		return err
 	}

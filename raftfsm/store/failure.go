@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/oncelog/oncelog"
@@ -37,26 +38,52 @@ func (s *Store) usable() error {
 // await runs a call into Pebble that may wait for the disk, and gives up on it
 // when the store fails: Pebble tries a failed flush again for ever, and whoever
 // waits for it would never hear of the failure. A call given up on may still
-// return, or not; Close looks at calls.
-func await[T any](s *Store, call func() (T, error)) (T, error) {
+// return, or not; what it returns then goes to late.
+func await[T any](s *Store, call func() (T, error), late func(T)) (T, error) {
 	type result struct {
 		value T
 		err   error
 	}
-	done := make(chan result, 1)
-	s.calls.Add(1)
+	done, gone := make(chan result), make(chan struct{})
 	go func() {
 		value, err := call()
-		s.calls.Add(-1)
-		done <- result{value, err}
+		select {
+		case done <- result{value, err}:
+		case <-gone:
+			if err == nil && late != nil {
+				late(value)
+			}
+		}
 	}()
 	select {
 	case r := <-done:
 		return r.value, r.err
 	case <-s.failed:
+		close(gone)
 		var none T
 		return none, s.failure
 	}
+}
+
+// awaitIn is await for a call into the live generation, which stays open for it.
+func awaitIn[T any](s *Store, gen *generation, call func() (T, error)) (T, error) {
+	gen.refs.Add(1)
+	return await(s, func() (T, error) {
+		value, err := call()
+		if err := s.unref(gen); err != nil {
+			s.log.Warn("close after a failure", "err", err)
+		}
+		return value, err
+	}, nil)
+}
+
+// unref gives up a reference to a generation. The last one closes it and all that
+// the store holds, unless Pebble was halted and would never return.
+func (s *Store) unref(gen *generation) error {
+	if gen.refs.Add(-1) > 0 || s.halted.Load() {
+		return nil
+	}
+	return errors.Join(readError(gen.db.Close()), s.release())
 }
 
 // borrow returns the live generation and keeps it alive until the caller

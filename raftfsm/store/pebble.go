@@ -97,7 +97,7 @@ func filter() pebble.FilterPolicy { return bloom.FilterPolicy(10) }
 // openPebble opens a database. An error that does not come from the operating
 // system is about what the files hold.
 func (s *Store) openPebble(dir string, o *pebble.Options) (*pebble.DB, error) {
-	db, err := await(s, func() (*pebble.DB, error) { return pebble.Open(dir, o) })
+	db, err := await(s, func() (*pebble.DB, error) { return pebble.Open(dir, o) }, s.closeLate)
 	if err == nil {
 		return db, nil
 	}
@@ -108,6 +108,13 @@ func (s *Store) openPebble(dir string, o *pebble.Options) (*pebble.DB, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	return nil, fmt.Errorf("%s: %w: %w", dir, oncelog.ErrCorrupt, err)
+}
+
+// closeLate closes a database that was opened when nobody waited for it any more.
+func (s *Store) closeLate(db *pebble.DB) {
+	if err := db.Close(); err != nil {
+		s.log.Warn("pebble", "err", err)
+	}
 }
 
 // corruption is what Pebble knows of a damaged file, as an error.

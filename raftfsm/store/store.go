@@ -36,9 +36,6 @@ type Store struct {
 	failure  error
 	// halted: a goroutine of Pebble's is held for ever, maybe with its locks.
 	halted atomic.Bool
-	// calls counts the calls into Pebble that await has begun and that have not
-	// returned.
-	calls atomic.Int64
 
 	// admin serialises what handles whole databases: Flush, Checkpoint, Swap and
 	// Close. It guards durable, the position in CURRENT. It is taken before life.
@@ -70,6 +67,9 @@ type generation struct {
 	number uint64
 	dir    string
 	db     *pebble.DB
+	// refs counts the store itself and the calls into db that await waits for or
+	// has given up on.
+	refs atomic.Int64
 }
 
 // Open opens the store in dir, or makes an empty one. Errors name the path;
@@ -202,7 +202,9 @@ func (s *Store) openGeneration(number uint64, durable Position) (*generation, co
 	if err != nil {
 		return nil, contents{}, err
 	}
-	return &generation{number: number, dir: dir, db: db}, c, nil
+	gen := &generation{number: number, dir: dir, db: db}
+	gen.refs.Store(1)
+	return gen, c, nil
 }
 
 // inspect reads the contents of a database without changing it.
@@ -219,8 +221,9 @@ func (s *Store) inspect(dir string) (contents, error) {
 }
 
 // Close flushes and closes the store, so that the next Open has nothing to
-// replay. The Txn's owner has ended before. After a failure it flushes nothing,
-// and leaves the database as it is if a call into it never returned.
+// replay. The Txn's owner has ended before. After a failure it flushes nothing and
+// returns the failure; a call into Pebble that is still stuck closes the database
+// when it returns, if ever.
 func (s *Store) Close() error {
 	s.admin.Lock()
 	defer s.admin.Unlock()
@@ -232,10 +235,7 @@ func (s *Store) Close() error {
 	gen := s.gen
 	s.gen = nil
 	s.life.Unlock()
-	if s.halted.Load() || s.failedAlready() && s.calls.Load() > 0 {
-		return fmt.Errorf("close the store in %s: %w", s.dir, err)
-	}
-	if err = errors.Join(err, readError(gen.db.Close()), s.release()); err != nil {
+	if err = errors.Join(err, s.unref(gen)); err != nil {
 		return fmt.Errorf("close the store in %s: %w", s.dir, err)
 	}
 	return nil

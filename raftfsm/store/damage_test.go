@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
@@ -191,6 +192,28 @@ func TestOlderStateIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, oncelog.ErrCorrupt)
 	require.ErrorContains(t, err, "it has held index 2")
 	require.Equal(t, strings.Count(before, ".sst"), strings.Count(older.String(), ".sst"), "nothing was removed")
+}
+
+// TestContentsThatDoNotBelongTogether are refused when the store is opened.
+func TestContentsThatDoNotBelongTogether(t *testing.T) {
+	t.Parallel()
+	stop := newStopped(t)
+	for name, tamper := range map[string]func(*pebble.DB) error{
+		"last block": func(db *pebble.DB) error { return db.Delete(blockKey(stop.state.Unique), pebble.NoSync) },
+		"ledger":     func(db *pebble.DB) error { return db.Delete(ledgerKey(), pebble.NoSync) },
+		"topic":      func(db *pebble.DB) error { return db.Delete(topicMetaKey(0), pebble.NoSync) },
+	} {
+		disk := stop.copy()
+		s := openStore(t, disk)
+		require.NoError(t, tamper(s.gen.db), name)
+		require.NoError(t, s.gen.db.Flush(), name)
+		if err := s.Close(); err != nil {
+			require.ErrorIs(t, err, oncelog.ErrCorrupt, name)
+		}
+		_, err := Open(testDir, Options{FS: disk})
+		require.ErrorIs(t, err, oncelog.ErrCorrupt, name)
+		require.ErrorContains(t, err, generationName(1), name)
+	}
 }
 
 func TestLostPointerIsRefused(t *testing.T) {

@@ -194,6 +194,9 @@ func TestReadsAgainstTheModel(t *testing.T) {
 		var events []*oncelog.Event
 		for range random.IntN(30) {
 			e := event([]string{"a", "b", "rare"}[min(random.IntN(40)/19, 2)], fmt.Sprint(random.IntN(2000)), fmt.Sprintf(`{"n":"%0*d"}`, random.IntN(9000), b))
+			if b >= 20 && random.IntN(10) == 0 {
+				e.Topic = "late"
+			}
 			e.Timestamp = time.Unix(int64(random.IntN(100)), 0).UTC()
 			e.Source = []string{"x", "y"}[random.IntN(2)]
 			events = append(events, e)
@@ -206,27 +209,70 @@ func TestReadsAgainstTheModel(t *testing.T) {
 		}
 	}
 	last := len(m.events)
+	asked, answered := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
-		id := func(name string) uint64 { return uint64(rapid.IntRange(0, last+3).Draw(t, name)) }
-		at := func(name string) time.Time {
-			if n := rapid.IntRange(-1, 100).Draw(t, name); n >= 0 {
-				return time.Unix(int64(n), 0)
+		for range 20 {
+			q := drawQuery(t, m.events)
+			want := naive(m.events, q)
+			require.Equal(t, want, collect(t, s, q), "%+v", q)
+			if asked++; len(want) > 0 {
+				answered++
 			}
-			return time.Time{}
 		}
-		q := oncelog.Query{
-			Topics:  rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "rare", "none"}), 0, 3).Draw(t, "topics"),
-			EventID: rapid.SampledFrom([]string{"", "", "", "none", m.events[rapid.IntRange(0, last-1).Draw(t, "event")].EventID}).Draw(t, "event id"),
-			Source:  rapid.SampledFrom([]string{"", "", "x", "none"}).Draw(t, "source"),
-			After:   id("after"), Before: id("before"),
-			Since: at("since"), Until: at("until"),
-			Order: rapid.SampledFrom([]oncelog.Order{oncelog.ByID, oncelog.ByIDDescending}).Draw(t, "order"),
-			Limit: rapid.IntRange(0, 5).Draw(t, "limit"),
-		}
-		require.Equal(t, naive(m.events, q), collect(t, s, q))
 	})
+	require.Greater(t, answered, asked/3, "the queries select something")
 	for _, q := range []oncelog.Query{{After: 1<<64 - 1}, {Before: 1}, {After: uint64(last)}, {Before: 1<<64 - 1, After: 1<<64 - 2}} {
 		require.Empty(t, collect(t, s, q))
+	}
+}
+
+// drawQuery draws a query with each of its filters in one case of five, so that
+// most queries select something.
+func drawQuery(t *rapid.T, events []oncelog.Record) oncelog.Query {
+	filter := func(name string) bool { return rapid.IntRange(0, 4).Draw(t, "filter by "+name) == 4 }
+	pick := func(name string) oncelog.Record { return rapid.SampledFrom(events).Draw(t, name) }
+	q := oncelog.Query{Order: rapid.SampledFrom([]oncelog.Order{oncelog.ByID, oncelog.ByIDDescending}).Draw(t, "order")}
+	if rapid.Bool().Draw(t, "filter by topics") {
+		q.Topics = rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "rare", "late", "none"}), 1, 3).Draw(t, "topics")
+	}
+	if filter("event id") {
+		q.EventID = rapid.SampledFrom([]string{pick("event").EventID, "none"}).Draw(t, "event id")
+	}
+	if filter("source") {
+		q.Source = rapid.SampledFrom([]string{"x", "none"}).Draw(t, "source")
+	}
+	if filter("after") {
+		q.After = pick("after").ID
+	}
+	if filter("before") {
+		q.Before = pick("before").ID + uint64(rapid.IntRange(0, 2).Draw(t, "beyond"))
+	}
+	if filter("since") {
+		q.Since = pick("since").Timestamp
+	}
+	if filter("until") {
+		q.Until = pick("until").Timestamp
+	}
+	if filter("limit") {
+		q.Limit = rapid.IntRange(1, 50).Draw(t, "limit")
+	}
+	return q
+}
+
+// TestTopicScanStopsAtItsBounds: a page of a topic does not cost the topic.
+func TestTopicScanStopsAtItsBounds(t *testing.T) {
+	t.Parallel()
+	s := openStore(t, vfs.NewMem())
+	for i := range 50 {
+		publish(t, s, event("a", fmt.Sprint(i), `{}`))
+	}
+	for name, scan := range map[string]*topicScan{
+		"ascending":  {topics: []uint32{0}, start: 20, lo: 20, hi: 24},
+		"descending": {topics: []uint32{0}, start: 24, lo: 20, hi: 24, descending: true},
+	} {
+		blocks, err := s.read(scan)
+		require.NoError(t, err, name)
+		require.Len(t, blocks, 5, name)
 	}
 }
 

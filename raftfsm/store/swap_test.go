@@ -84,6 +84,20 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	require.Equal(t, state, roundTrip(t, s).State(), "a received state can be sent on")
 }
 
+// TestSwapForgetsUnflushedKeys: the old state is ahead of the snapshot, so that no
+// durable position covers its keys. Topic 1 is "other" in it, and "b" afterwards.
+func TestSwapForgetsUnflushedKeys(t *testing.T) {
+	t.Parallel()
+	state, stream := sender(t)
+	s := openStore(t, vfs.NewMem())
+	apply(t, s, 100, entry{records(event("a", "x", `{}`), event("other", "x", `{}`)), 1})
+	incoming, err := s.Receive(bytes.NewReader(stream))
+	require.NoError(t, err)
+	require.NoError(t, s.Swap(incoming))
+	require.Equal(t, state, s.State())
+	require.Equal(t, []Outcome{{ID: 61}, {ID: 62}}, publish(t, s, event("a", "x", `{}`), event("b", "x", `{}`)).Outcomes)
+}
+
 // roundTrip sends a store to a new one.
 func roundTrip(t *testing.T, s *Store) *Store {
 	t.Helper()

@@ -54,6 +54,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Clock tells the time that is stamped on events. Default time.Now.
 	Clock func() time.Time
+
+	// disk, in tests, stands between the Raft log and its file.
+	disk func(boltStore) boltStore
 }
 
 // Timing is a set of Raft time-outs.
@@ -74,7 +77,6 @@ const (
 	defaultRequestTimeout = 10 * time.Second
 	defaultQueueBytes     = 64 << 20
 	minQueueBytes         = oncelog.MaxBodyBytes + 2<<20
-	maxFounders           = 7
 	defaultSnapshotBytes  = 128 << 20
 	defaultTrailingBytes  = 64 << 20
 )
@@ -109,8 +111,19 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// validate names the field at fault and what would be right.
+// ErrConfig is a configuration that can not work.
+var ErrConfig = errors.New("bad configuration")
+
+// validate names the field at fault and what would be right. Every error is an
+// ErrConfig.
 func (c Config) validate() error {
+	if err := c.check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return nil
+}
+
+func (c Config) check() error {
 	if c.DataDir == "" {
 		return errors.New("data directory: is required")
 	}
@@ -129,8 +142,8 @@ func (c Config) validate() error {
 		}
 	}
 	switch {
-	case c.BootstrapExpect < 0 || c.BootstrapExpect > maxFounders:
-		return fmt.Errorf("bootstrap-expect %d: must be 1 to %d, or 0 to found no cluster", c.BootstrapExpect, maxFounders)
+	case c.BootstrapExpect < 0 || c.BootstrapExpect > MaxFounders:
+		return fmt.Errorf("bootstrap-expect %d: must be 1 to %d, or 0 to found no cluster", c.BootstrapExpect, MaxFounders)
 	case c.BootstrapExpect == 1 && len(c.Join) > 0:
 		return errors.New("bootstrap-expect 1 with join addresses: a node that founds a cluster alone would join no other; leave one of them out")
 	case c.QueueBytes < minQueueBytes:
@@ -142,6 +155,9 @@ func (c Config) validate() error {
 	}
 	return nil
 }
+
+// MaxFounders is the greatest BootstrapExpect.
+const MaxFounders = 7
 
 // maxNodeName keeps a node's gossip metadata within its 512 bytes.
 const maxNodeName = 64

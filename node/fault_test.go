@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -77,11 +78,12 @@ func leaderOf(t *testing.T, nodes []*restartable) (leader *restartable, others [
 // digest and the expected counters.
 func requireLevel(t *testing.T, nodes []*restartable, want store.Counters) {
 	t.Helper()
-	for _, n := range nodes {
-		require.Eventually(t, func() bool {
-			return n.group.store.Applied() == nodes[0].group.store.Applied()
-		}, 20*time.Second, 10*time.Millisecond)
-	}
+	require.Eventually(t, func() bool {
+		first := nodes[0].group.store.Applied()
+		return !slices.ContainsFunc(nodes, func(n *restartable) bool {
+			return n.group.store.Applied() != first || n.group.CommitIndex() != first.Index
+		})
+	}, 20*time.Second, 10*time.Millisecond, "the nodes get level")
 	first, digest := nodes[0].group.fsm.State()
 	require.Equal(t, want, first.Counters)
 	for _, n := range nodes[1:] {

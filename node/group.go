@@ -71,6 +71,9 @@ func openStores(c Config, fail func(error)) (g *group, err error) {
 	}
 	g.logSize = newLogSize(c.SnapshotBytes, c.TrailingBytes)
 	g.log, err = openLog(filepath.Join(c.DataDir, "raft.db"), fail, g.logSize.written)
+	if err == nil && c.disk != nil {
+		g.log.store = c.disk(g.log.store)
+	}
 	return g, err
 }
 

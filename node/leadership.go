@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
@@ -54,7 +55,7 @@ func (l *leadership) run(ctx context.Context) {
 			l.announce()
 		case elected := <-l.group.LeaderCh():
 			if elected {
-				l.open()
+				l.open(ctx)
 			}
 			l.announce()
 		case <-ctx.Done():
@@ -63,17 +64,25 @@ func (l *leadership) run(ctx context.Context) {
 	}
 }
 
-// open applies this leader's first command.
-func (l *leadership) open() {
-	term := l.group.CurrentTerm()
-	if _, err := l.group.propose(raftfsm.EncodeOpen(l.identity.get().ClusterID)); err != nil {
-		l.logger.Warn("could not open the term; leadership has moved on", "term", term, "error", err)
-		return
+// open applies this leader's first command, and tries again for as long as it
+// leads: a transfer of leadership that comes to nothing refuses commands, too.
+func (l *leadership) open(ctx context.Context) {
+	for l.group.State() == raft.Leader && ctx.Err() == nil {
+		term := l.group.CurrentTerm()
+		_, err := l.group.propose(raftfsm.EncodeOpen(l.identity.get().ClusterID))
+		if err == nil && l.group.CurrentTerm() == term {
+			l.mu.Lock()
+			l.opened = term
+			l.mu.Unlock()
+			l.logger.Info("leading", "term", term)
+			return
+		}
+		l.logger.Warn("could not open the term", "term", term, "error", err)
+		select {
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.opened = term
-	l.logger.Info("leading", "term", term)
 }
 
 // announce wakes all who wait for another leader.

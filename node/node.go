@@ -22,6 +22,9 @@ import (
 // stopTimeout bounds the wait for requests under way when the node stops.
 const stopTimeout = 5 * time.Second
 
+// failTimeout bounds the stop of a node that has failed.
+const failTimeout = 4 * time.Second
+
 // Node is a running node. Its methods may be called from any goroutine.
 type Node struct {
 	config  Config
@@ -146,9 +149,14 @@ func (n *Node) openStores() (err error) {
 
 func (n *Node) startGossip() (err error) {
 	own := n.identity.get()
+	advertise := ""
+	if n.config.AdvertiseHost != "" {
+		advertise = net.JoinHostPort(n.config.AdvertiseHost, "0")
+	}
 	n.gossip, err = gossip.Start(gossip.Config{
-		BindAddr: n.config.GossipAddr,
-		Join:     n.config.Join,
+		BindAddr:      n.config.GossipAddr,
+		AdvertiseAddr: advertise,
+		Join:          n.config.Join,
 		Meta: gossip.Meta{
 			ID: own.NodeID.String(), Name: own.Name, ClusterID: clusterName(own.ClusterID),
 			HTTPAddr: n.Addr(), RaftAddr: n.raftAddr(),
@@ -265,7 +273,13 @@ func (n *Node) Addr() string { return n.advertised(n.config.HTTPAddr, n.httpList
 func (n *Node) raftAddr() string { return n.advertised(n.config.RaftAddr, n.raftListener) }
 
 // GossipAddr returns the host:port to give to other nodes' Join.
-func (n *Node) GossipAddr() string { return n.gossip.Addr() }
+func (n *Node) GossipAddr() string {
+	if n.config.AdvertiseHost == "" {
+		return n.gossip.Addr()
+	}
+	_, port, _ := net.SplitHostPort(n.gossip.Addr())
+	return net.JoinHostPort(n.config.AdvertiseHost, port)
+}
 
 // ID returns the node's UUID.
 func (n *Node) ID() string { return n.identity.get().NodeID.String() }
@@ -278,7 +292,8 @@ func (n *Node) Run(ctx context.Context) error {
 		return n.Close()
 	case err := <-n.failure:
 		n.config.Logger.Error("the node must stop", "reason", err)
-		return errors.Join(err, n.closeOrLeave())
+		// First of all it must no longer lead: its heartbeats would hold the others.
+		return errors.Join(err, n.port.Close(), n.closeOrLeave())
 	}
 }
 
@@ -290,7 +305,7 @@ func (n *Node) closeOrLeave() error {
 	select {
 	case err := <-closed:
 		return err
-	case <-time.After(2 * stopTimeout):
+	case <-time.After(failTimeout):
 		return errors.New("the node could not be stopped in order")
 	}
 }

@@ -92,5 +92,14 @@ func (s raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (ne
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return dialPeer(ctx, s.identity, target, hostPort(address), streamRaft)
+	conn, err := dialPeer(ctx, s.identity, target, hostPort(address), streamRaft)
+	if err != nil {
+		return nil, err
+	}
+	tracked, ok := s.track(conn)
+	if !ok {
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	}
+	return tracked, nil
 }

@@ -52,10 +52,13 @@ func openPort(listener net.Listener, addr string, id *identity, logger *slog.Log
 	return p
 }
 
-// Close stops accepting and closes all connections.
+// Close stops accepting and closes all connections. It is safe to call it again.
 func (p *port) Close() error {
 	p.close()
 	err := p.listener.Close()
+	if errors.Is(err, net.ErrClosed) {
+		err = nil
+	}
 	p.done.Wait()
 	return errors.Join(err, p.raft.Close(), p.calls.Close())
 }
@@ -195,8 +198,8 @@ func dialPeer(ctx context.Context, id *identity, target uuid.UUID, addr string, 
 }
 
 // streamListener is a net.Listener of the connections of one kind. It closes
-// those that are still open when it is closed: Raft's transport, for one, leaves
-// the connections that others made to it.
+// those that are still open when it is closed, and those that it was told of:
+// Raft's transport, for one, leaves its connections open.
 type streamListener struct {
 	addr  streamAddr
 	conns chan net.Conn
@@ -227,14 +230,10 @@ func newStreamListener(addr string) *streamListener {
 
 // hand gives a connection to whoever accepts next.
 func (l *streamListener) hand(ctx context.Context, conn net.Conn) bool {
-	tracked := &streamConn{Conn: conn, listener: l}
-	l.mu.Lock()
-	if l.ended {
-		l.mu.Unlock()
+	tracked, ok := l.track(conn)
+	if !ok {
 		return false
 	}
-	l.open[tracked] = true
-	l.mu.Unlock()
 	select {
 	case l.conns <- tracked:
 		return true
@@ -243,6 +242,18 @@ func (l *streamListener) hand(ctx context.Context, conn net.Conn) bool {
 	}
 	l.forget(tracked)
 	return false
+}
+
+// track makes Close close the connection; false means that Close came first.
+func (l *streamListener) track(conn net.Conn) (*streamConn, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return nil, false
+	}
+	tracked := &streamConn{Conn: conn, listener: l}
+	l.open[tracked] = true
+	return tracked, true
 }
 
 func (l *streamListener) forget(c *streamConn) {

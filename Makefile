@@ -14,7 +14,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build bin/oncelog
-	go build -trimpath -o $(BIN) ./cmd/oncelog
+	go build -o $(BIN) ./cmd/oncelog
 
 .PHONY: cluster
 cluster: build ## three nodes on this machine, on ports 8080, 8081 and 8082; Ctrl-C stops them

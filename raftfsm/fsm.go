@@ -177,10 +177,7 @@ func (f *FSM) State() (store.State, Digest) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	s := f.store.State()
-	h := sha256.New()
-	h.Write(s.Digest[:])
-	h.Write(f.encode())
-	return s, Digest(h.Sum(nil))
+	return s, digestOf(s, f.encode())
 }
 
 // Cluster returns the id of the cluster whose log this is, or uuid.Nil before

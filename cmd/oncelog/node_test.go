@@ -170,3 +170,27 @@ func TestSignalStopsInOrder(t *testing.T) {
 	}
 	require.NoError(t, cmd.Wait(), "exit status 0")
 }
+
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "n1")
+	node := begin(t, serveArgs(dir)...)
+	target := "--targets=" + node.err.find(t, `serves (http://[0-9.:]+);`)
+	good(t, someEvents, "publish", target)
+	require.Regexp(t, `(?s)3, ids gapless, equal on 1 nodes.*verdict\s+│ ok`, good(t, "", "verify", target))
+	f := do(t, "", "verify", "--data-dir", dir)
+	require.Equal(t, exitFailed, f.status)
+	require.Contains(t, f.err, "in use by another process")
+	require.Equal(t, exitGood, node.end())
+
+	require.Regexp(t, `unique\s+│ 3`, good(t, "", "verify", "--data-dir", dir))
+	var sound soundDirectory
+	require.NoError(t, json.Unmarshal([]byte(good(t, "", "verify", "--data-dir", dir, "--output", "json")), &sound))
+	require.True(t, sound.OK)
+	require.EqualValues(t, 4, sound.Received)
+
+	require.NoError(t, os.Truncate(filepath.Join(dir, "raft.db"), 5000))
+	f = do(t, "", "verify", "--data-dir", dir)
+	require.Equal(t, exitFailed, f.status)
+	require.Contains(t, f.err, filepath.Join(dir, "raft.db"))
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -58,7 +59,7 @@ func (o *serveOptions) declare(flags *pflag.FlagSet) {
 	flags.StringVar(&o.node.RaftAddr, "raft-addr", "127.0.0.1:7000", "address for the other nodes, host:port")
 	flags.StringVar(&o.node.GossipAddr, "gossip-addr", "127.0.0.1:7946", "address of gossip, host:port, TCP and UDP")
 	flags.StringVar(&o.node.AdvertiseHost, "advertise-host", "", "host under which others reach this node (default that of each address)")
-	flags.IntVar(&o.node.BootstrapExpect, "bootstrap-expect", 1, "how many new nodes found the cluster together, 1 to 7")
+	flags.IntVar(&o.node.BootstrapExpect, "bootstrap-expect", 0, "how many new nodes found the cluster together, 1 to 7 (default 1 without --join; with it, the node waits to be taken in)")
 	flags.StringSliceVar(&o.node.Join, "join", nil, "gossip addresses of other nodes, host:port")
 	flags.StringVar(&o.config, "config", "", "file of settings, in TOML")
 	choiceVar(flags, &o.logLevel, "log-level", "least level that is logged", "info", "debug", "warn", "error")
@@ -85,7 +86,7 @@ func (o *serveOptions) complete(flags *pflag.FlagSet) error {
 			return err
 		}
 	}
-	if n := o.node.BootstrapExpect; n < 1 || n > maxNodes {
+	if n := o.node.BootstrapExpect; n < 0 || n > maxNodes || n == 0 && flags.Changed("bootstrap-expect") {
 		return usage("--bootstrap-expect %d: must be 1 to %d", n, maxNodes)
 	}
 	return nil
@@ -95,7 +96,7 @@ const (
 	// defaultDataDir holds the data of each node under the node's name.
 	defaultDataDir = "oncelog-data"
 	// maxNodes is how many nodes can found a cluster.
-	maxNodes = 7
+	maxNodes = node.MaxFounders
 )
 
 // serve runs a node until ctx ends or the node must stop.
@@ -103,6 +104,9 @@ func serve(ctx context.Context, c *console, o serveOptions) error {
 	o.node.Logger = newLogger(c.err, o.logLevel, o.logFormat)
 	o.node.Version = version().Version
 	n, err := node.New(o.node)
+	if errors.Is(err, node.ErrConfig) {
+		return usageError{err}
+	}
 	if err != nil {
 		return err
 	}

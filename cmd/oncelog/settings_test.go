@@ -33,7 +33,7 @@ func TestSettingsDefaults(t *testing.T) {
 	require.Equal(t, "127.0.0.1:8080", o.node.HTTPAddr)
 	require.Equal(t, "127.0.0.1:7000", o.node.RaftAddr)
 	require.Equal(t, "127.0.0.1:7946", o.node.GossipAddr)
-	require.Equal(t, 1, o.node.BootstrapExpect, "a cluster of one")
+	require.Zero(t, o.node.BootstrapExpect, "the node decides: a cluster of one, since there is none to join")
 	require.Empty(t, o.node.Join)
 	require.Equal(t, "info", o.logLevel)
 	require.Equal(t, logText, o.logFormat)

@@ -99,3 +99,8 @@ func (r rawRecord) source() []byte {
 	_, eventID, source := r.ends()
 	return r[eventID:source]
 }
+
+func (r rawRecord) payload() []byte {
+	_, _, source := r.ends()
+	return r[source:]
+}

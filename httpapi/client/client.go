@@ -2,7 +2,8 @@
 //
 // A [Client] knows several nodes of one cluster and spreads its requests over
 // them. A request that fails on the way, or that a node cannot serve now, goes to
-// the next node until its context ends. That is safe, since the log stores an
+// the next node until its context ends, and a node that is silent for long or
+// refuses connections is passed over for a while. That is safe, since the log stores an
 // event once however often it is sent: a re-sent event may come back as a
 // duplicate of itself, which [Client.Resent] lets a caller account for.
 //
@@ -32,13 +33,13 @@ import (
 
 // Client is safe for concurrent use.
 type Client struct {
-	targets []string
-	retry   bool
-	http    *http.Client
+	rotation rotation
+	retry    bool
+	patience time.Duration
+	http     *http.Client
 	// decoders holds *wire.Decoder.
 	decoders sync.Pool
 
-	turn         atomic.Uint64
 	resent       atomic.Int64
 	resentEvents atomic.Int64
 }
@@ -49,6 +50,7 @@ type Option func(*settings)
 type settings struct {
 	retry       bool
 	concurrency int
+	patience    time.Duration
 }
 
 // WithoutRetries makes each call one request: its failure is the caller's to see.
@@ -58,14 +60,22 @@ func WithoutRetries() Option { return func(s *settings) { s.retry = false } }
 // many connections are kept to each node. The default is 64.
 func WithConcurrency(n int) Option { return func(s *settings) { s.concurrency = max(n, 1) } }
 
+// WithPatience says how long a node may be silent, neither taking nor sending a
+// byte, before an attempt is given up and the next node is tried. A node is told
+// to answer in less. The default is 12 s.
+func WithPatience(d time.Duration) Option { return func(s *settings) { s.patience = d } }
+
 // New makes a client of nodes at the base URLs targets, such as
 // "http://127.0.0.1:8080"; the scheme may be left out. Nothing is sent yet.
 func New(targets []string, options ...Option) (*Client, error) {
-	s := settings{retry: true, concurrency: 64}
+	s := settings{retry: true, concurrency: 64, patience: defaultPatience}
 	for _, o := range options {
 		o(&s)
 	}
-	c := &Client{retry: s.retry, http: &http.Client{Transport: transport(s.concurrency), CheckRedirect: stay}}
+	if s.patience <= 0 {
+		return nil, fmt.Errorf("client: a patience of %s; it must be more than 0", s.patience)
+	}
+	c := &Client{retry: s.retry, patience: s.patience, http: &http.Client{Transport: transport(s.concurrency), CheckRedirect: stay}}
 	c.decoders.New = func() any { return new(wire.Decoder) }
 	if len(targets) == 0 {
 		return nil, errors.New("client: no target")
@@ -75,7 +85,7 @@ func New(targets []string, options ...Option) (*Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.targets = append(c.targets, base)
+		c.rotation.nodes = append(c.rotation.nodes, &target{base: base})
 	}
 	return c, nil
 }
@@ -222,8 +232,8 @@ func (c *Client) TransferLeadership(ctx context.Context, to string) (leader stri
 // once, in turn.
 func (c *Client) Ready(ctx context.Context) error {
 	var failures []error
-	for range c.targets {
-		err := c.attempt(ctx, c.target(), request{method: http.MethodGet, path: "/readyz"}, func([]byte) error { return nil })
+	for _, t := range c.rotation.all() {
+		err := c.attemptAt(ctx, t, false, request{method: http.MethodGet, path: "/readyz"}, func([]byte) error { return nil })
 		if err == nil {
 			return nil
 		}
@@ -236,9 +246,4 @@ func (c *Client) decode(read func(*wire.Decoder) error) error {
 	d := c.decoders.Get().(*wire.Decoder)
 	defer c.decoders.Put(d)
 	return read(d)
-}
-
-// target is the next node in turn.
-func (c *Client) target() string {
-	return c.targets[(c.turn.Add(1)-1)%uint64(len(c.targets))]
 }

@@ -248,12 +248,12 @@ func TestTellsItsDeadline(t *testing.T) {
 	c := newClient(t, []string{n.URL})
 	_, err := c.Publish(context.WithoutCancel(t.Context()), event("a"))
 	require.NoError(t, err)
-	require.Empty(t, header.Load())
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	require.Equal(t, "11.400", header.Load(), "a node is to answer before the patience ends")
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
 	_, err = c.Publish(ctx, event("a"))
 	require.NoError(t, err)
-	require.True(t, strings.HasPrefix(header.Load().(string), "3"), header.Load())
+	require.True(t, strings.HasPrefix(header.Load().(string), "3."), header.Load())
 }
 
 func TestSendsOnlyEvents(t *testing.T) {

@@ -23,14 +23,14 @@ import (
 func (c *Client) Events(ctx context.Context, q oncelog.Query, consistency oncelog.Consistency) iter.Seq2[oncelog.Record, error] {
 	return func(yield func(oncelog.Record, error) bool) {
 		r := &reading{client: c, query: q, consistency: consistency}
-		b := backoff{targets: len(c.targets)}
+		b := backoff{targets: len(c.rotation.nodes)}
 		for {
 			goOn, err := r.attempt(ctx, yield)
 			if !goOn || err == nil {
 				return
 			}
 			if r.progress {
-				b, r.progress = backoff{targets: len(c.targets)}, false
+				b, r.progress = backoff{targets: len(c.rotation.nodes)}, false
 			}
 			if c.retry && retryable(err) && b.wait(ctx, err) == nil {
 				c.countResent(request{})
@@ -61,7 +61,8 @@ func (r *reading) attempt(ctx context.Context, yield func(oncelog.Record, error)
 	// Leaving early ends the request.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	res, err := r.client.send(ctx, r.client.target(), request{
+	node, trial := r.client.rotation.next(time.Now())
+	res, err := r.client.send(ctx, node, trial, request{
 		method: http.MethodGet, path: "/events?" + parameters(&r.query, r.consistency), accept: "application/x-ndjson",
 	})
 	if err != nil {

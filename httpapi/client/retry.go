@@ -51,9 +51,9 @@ func (e *answerError) Unwrap() error { return e.Problem }
 // do sends a request until it succeeds, fails for good, or ctx ends.
 func (c *Client) do(ctx context.Context, r request, read func([]byte) error) error {
 	var h history
-	b := backoff{targets: len(c.targets)}
+	b := backoff{targets: len(c.rotation.nodes)}
 	for {
-		err := c.attempt(ctx, c.target(), r, read)
+		err := c.attempt(ctx, r, read)
 		if err == nil {
 			return nil
 		}
@@ -115,9 +115,15 @@ func retryable(err error) bool {
 	return errors.As(err, &lost) && !lost.whole
 }
 
-// attempt sends a request to one target and reads its answer.
-func (c *Client) attempt(ctx context.Context, target string, r request, read func([]byte) error) error {
-	res, err := c.send(ctx, target, r)
+// attempt sends a request to the next node and reads its answer.
+func (c *Client) attempt(ctx context.Context, r request, read func([]byte) error) error {
+	t, trial := c.rotation.next(time.Now())
+	return c.attemptAt(ctx, t, trial, r, read)
+}
+
+// attemptAt sends a request to one node and reads its answer.
+func (c *Client) attemptAt(ctx context.Context, t *target, trial bool, r request, read func([]byte) error) error {
+	res, err := c.send(ctx, t, trial, r)
 	if err != nil {
 		return err
 	}
@@ -132,37 +138,68 @@ func (c *Client) attempt(ctx context.Context, target string, r request, read fun
 	return nil
 }
 
-// send sends a request to one target. The body of the answer, which is one of
-// success, is the caller's to read and drain.
-func (c *Client) send(ctx context.Context, target string, r request) (*http.Response, error) {
+// send sends a request to one node. The body of the answer, which is one of
+// success, is the caller's to read, drain and close.
+func (c *Client) send(ctx context.Context, t *target, trial bool, r request) (*http.Response, error) {
 	if ctx.Err() != nil {
+		c.rotation.unclear(t)
 		return nil, &transportError{cause: context.Cause(ctx)}
 	}
-	hr, err := http.NewRequestWithContext(ctx, r.method, target+r.path, bytes.NewReader(r.body))
+	p := newPatience(ctx, c.limitOf(ctx, trial))
+	hr, err := newRequest(p, t.base, r)
 	if err != nil {
+		p.close()
+		c.rotation.unclear(t)
 		return nil, fmt.Errorf("client: %w", err)
-	}
-	if r.body != nil {
-		hr.Header["Content-Type"] = []string{"application/json"}
-	}
-	if r.accept != "" {
-		hr.Header["Accept"] = []string{r.accept}
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		// A little less than there is, so that the node's answer to that still
-		// comes in time.
-		left := max(0.95*time.Until(deadline).Seconds(), 0.001)
-		hr.Header["Request-Timeout"] = []string{strconv.FormatFloat(left, 'f', 3, 64)}
 	}
 	res, err := c.http.Do(hr)
 	if err != nil {
+		err = p.explain(err)
+		p.close()
+		c.noteFailure(ctx, t, err)
 		return nil, &transportError{cause: err, sent: !isDial(err)}
 	}
+	p.rest()
+	c.rotation.answered(t)
+	res.Body = incoming{res.Body, p}
 	if res.StatusCode >= http.StatusMultipleChoices {
 		defer func() { drain(res.Body); _ = res.Body.Close() }()
 		return nil, problemOf(res)
 	}
 	return res, nil
+}
+
+// noteFailure leaves a node aside that did not take a request or did not answer
+// it. Whoever gives a request up says nothing of the node.
+func (c *Client) noteFailure(ctx context.Context, t *target, err error) {
+	if ctx.Err() == nil && (isDial(err) || errors.Is(err, errSilent)) {
+		c.rotation.silent(t, time.Now())
+		return
+	}
+	c.rotation.unclear(t)
+}
+
+// newRequest is one attempt at r.
+func newRequest(p *patience, base string, r request) (*http.Request, error) {
+	body := func() io.ReadCloser { return io.NopCloser(outgoing{bytes.NewReader(r.body), p}) }
+	hr, err := http.NewRequestWithContext(p.ctx, r.method, base+r.path, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	if r.body != nil {
+		hr.Body, hr.ContentLength = body(), int64(len(r.body))
+		// The transport sends a request again that an idle connection did not take.
+		hr.GetBody = func() (io.ReadCloser, error) { return body(), nil }
+		hr.Header["Content-Type"] = []string{"application/json"}
+	}
+	if r.accept != "" {
+		hr.Header["Accept"] = []string{r.accept}
+	}
+	// A little less than there is, so that the node's answer to that still comes
+	// in time.
+	left := max(0.95*p.limit.Seconds(), 0.001)
+	hr.Header["Request-Timeout"] = []string{strconv.FormatFloat(left, 'f', 3, 64)}
+	return hr, nil
 }
 
 // isDial tells a connection that was never made: no request went over it.

@@ -20,29 +20,29 @@ var (
 	ErrCloned = errors.New("the data directory is a copy of a running node's")
 )
 
-// claimTimeout bounds the wait for the join addresses and for an answer.
+// claimTimeout bounds the wait for the join addresses, and that for an answer.
 const claimTimeout = 5 * time.Second
 
 // claim makes sure, before Raft starts, that nobody else is who this node is.
 // Gossip may be old, so whoever it names is asked in person.
 func (n *Node) claim() error {
-	ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)
-	defer cancel()
 	select {
 	case <-n.gossip.Asked():
-	case <-ctx.Done():
+	case <-time.After(claimTimeout):
 	}
-	if twin, ok := n.gossip.Twin(); ok && twin.RaftAddr != n.raftAddr() && n.answers(ctx, twin) {
+	if twin, ok := n.gossip.Twin(); ok && twin.RaftAddr != n.raftAddr() && n.answers(twin) {
 		return fmt.Errorf("%w: node %s runs at %s; start with a directory of its own", ErrCloned, twin.ID, twin.RaftAddr)
 	}
-	if holder, ok := n.gossip.NameTaken(n.config.Name); ok && n.answers(ctx, holder) {
+	if holder, ok := n.gossip.NameTaken(n.config.Name); ok && n.answers(holder) {
 		return fmt.Errorf("%w: %q is node %s at %s; choose another", ErrNameTaken, holder.Name, holder.ID, holder.RaftAddr)
 	}
 	return nil
 }
 
 // answers tells whether a node lives at the address that gossip has of it.
-func (n *Node) answers(ctx context.Context, m gossip.Member) bool {
+func (n *Node) answers(m gossip.Member) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)
+	defer cancel()
 	id, err := uuid.Parse(m.ID)
 	if err != nil {
 		return false

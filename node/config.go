@@ -25,6 +25,9 @@ type Config struct {
 	// AdvertiseHost is the host under which others reach this node. Default: the
 	// host of each address, which must then be a specific one.
 	AdvertiseHost string
+	// RaftAdvertise is the host:port told to the other nodes in place of RaftAddr,
+	// such as a proxy's. Default: where RaftAddr is bound.
+	RaftAdvertise string
 	// BootstrapExpect is how many new nodes found the cluster together: 1 to 7.
 	// The default is 1 without Join addresses, a cluster of one, and otherwise 0:
 	// the node founds nothing and waits to be taken in. A node that knows its
@@ -140,6 +143,9 @@ func (c Config) check() error {
 		if _, _, err := net.SplitHostPort(a); err != nil {
 			return fmt.Errorf("join address %q: %w", a, err)
 		}
+	}
+	if _, _, err := net.SplitHostPort(c.RaftAdvertise); c.RaftAdvertise != "" && err != nil {
+		return fmt.Errorf("advertised Raft address %q: %w", c.RaftAdvertise, err)
 	}
 	switch {
 	case c.BootstrapExpect < 0 || c.BootstrapExpect > MaxFounders:

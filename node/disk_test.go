@@ -127,6 +127,7 @@ func TestADiskThatHangsStopsItsNode(t *testing.T) {
 	go func() { _, _ = nodes[0].publish(t.Context(), []oncelog.Event{someEvent("stuck")}) }()
 	require.Less(t, stallLimit+failTimeout, 15*time.Second)
 	err = <-ended // though the disk still hangs
+	nodes[0].failed = true
 	require.ErrorContains(t, err, "the disk hangs")
 	_, err = nodes[1].publish(t.Context(), []oncelog.Event{someEvent("goes on")})
 	require.NoError(t, err)

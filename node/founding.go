@@ -85,9 +85,17 @@ func (f *founding) step(ctx context.Context) (belongs bool, waiting string, err 
 	}
 	cluster := uuid.New()
 	f.logger.Info("founding a cluster", "cluster", cluster.String(), "nodes", len(founders))
-	return false, "the founding", f.identity.update(func(s *identityState) {
-		s.ClusterID, s.Founding = cluster, founders
+	err = f.identity.update(func(s *identityState) error {
+		if err := s.join(cluster); err != nil {
+			return err
+		}
+		s.Founding = founders
+		return nil
 	})
+	if errors.Is(err, ErrForeignDirectory) {
+		return true, "", nil // another founder was quicker, and has this node's pledge
+	}
+	return false, "the founding", err
 }
 
 // candidates are the new nodes that gossip sees, in the order of their ids, or
@@ -96,13 +104,17 @@ func (f *founding) candidates(members []gossip.Member) (founders []founder, wait
 	if f.expect == 0 {
 		return nil, "a cluster to take this node in"
 	}
+	names := make(map[string]bool)
 	for _, m := range members {
-		if m.Status != gossip.Alive || m.Expect == 0 && m.ClusterID == "" {
+		if m.ClusterID != "" { // alive or not: there is a cluster
+			return nil, "the leader of cluster " + m.ClusterID + " to take this node in"
+		}
+		if m.Status != gossip.Alive || m.Expect == 0 {
 			continue
 		}
 		switch {
-		case m.ClusterID != "":
-			return nil, "the leader of cluster " + m.ClusterID + " to take this node in"
+		case names[m.Name]:
+			return nil, fmt.Sprintf("one of two new nodes named %q to get another name", m.Name)
 		case m.Expect != f.expect:
 			return nil, fmt.Sprintf("node %s, which expects %d nodes and not %d, to be corrected", m.Name, m.Expect, f.expect)
 		}
@@ -110,6 +122,7 @@ func (f *founding) candidates(members []gossip.Member) (founders []founder, wait
 		if err != nil {
 			return nil, fmt.Sprintf("node %s to get a valid id: %v", m.Name, err)
 		}
+		names[m.Name] = true
 		founders = append(founders, founder{ID: id, Name: m.Name, Addr: m.RaftAddr})
 	}
 	if len(founders) != f.expect {
@@ -131,12 +144,15 @@ func (f *founding) finish(ctx context.Context, own identityState) (waiting strin
 	}
 	var c raft.Configuration
 	for _, s := range own.Founding {
-		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(s.ID.String()), Address: raftAddress(s.ID.String(), s.Addr)})
+		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(s.ID.String()), Address: raftAddress(s.ID.String(), s.Addr, s.Name)})
 	}
 	if err := f.group.BootstrapCluster(c).Error(); err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
 		return "", fmt.Errorf("found the cluster: %w", err)
 	}
-	return "", f.identity.update(func(s *identityState) { s.Founding = nil })
+	return "", f.identity.update(func(s *identityState) error {
+		s.Founding = nil
+		return nil
+	})
 }
 
 // pledge is a node's word that it belongs to a cluster from now on.

@@ -71,10 +71,13 @@ func openStores(c Config, fail func(error)) (g *group, err error) {
 	}
 	g.logSize = newLogSize(c.SnapshotBytes, c.TrailingBytes)
 	g.log, err = openLog(filepath.Join(c.DataDir, "raft.db"), fail, g.logSize.written)
-	if err == nil && c.disk != nil {
+	if err != nil {
+		return g, err
+	}
+	if c.disk != nil {
 		g.log.store = c.disk(g.log.store)
 	}
-	return g, err
+	return g, g.log.reconcile(g.store.Applied())
 }
 
 func (g *group) closeStores() (err error) {
@@ -100,14 +103,24 @@ func (g *group) start(c Config, id *identity, streams raft.StreamLayer, addresse
 		MsgpackUseNewTimeFormat: true,
 	})
 	logs, err := raft.NewLogCache(logCacheEntries, g.log)
-	if err != nil {
-		return err
+	if err == nil {
+		g.Raft, err = g.newRaft(raftConfig(c, id, logger), logs)
 	}
-	g.Raft, err = raft.NewRaft(raftConfig(c, id, logger), g.fsm, logs, g.log, raftfsm.NewSnapshots(g.store), g.transport)
 	if err != nil {
-		return fmt.Errorf("raft: %w", err)
+		return errors.Join(fmt.Errorf("raft: %w", err), g.transport.Close())
 	}
+	g.log.running.Store(true)
 	return nil
+}
+
+// newRaft turns into an error that Raft panics on a log that it can not read.
+func (g *group) newRaft(c *raft.Config, logs raft.LogStore) (r *raft.Raft, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", oncelog.ErrCorrupt, p)
+		}
+	}()
+	return raft.NewRaft(c, g.fsm, logs, g.log, raftfsm.NewSnapshots(g.store), g.transport)
 }
 
 func raftConfig(c Config, id *identity, logger hclog.Logger) *raft.Config {

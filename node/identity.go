@@ -123,8 +123,9 @@ func (id *identity) load(name string) error {
 	data, err := os.ReadFile(id.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return id.update(func(s *identityState) {
+		return id.update(func(s *identityState) error {
 			*s = identityState{Version: identityVersion, NodeID: uuid.New(), Name: name, Run: 1}
+			return nil
 		})
 	case err != nil:
 		return fmt.Errorf("identity: %w", err)
@@ -140,15 +141,21 @@ func (id *identity) load(name string) error {
 	case s.Name != name:
 		return fmt.Errorf("%w: %s belongs to node %q, not %q; start with that name, or in another directory", ErrForeignDirectory, filepath.Dir(id.path), s.Name, name)
 	}
-	return id.update(func(s *identityState) { s.Run++ })
+	return id.update(func(s *identityState) error {
+		s.Run++
+		return nil
+	})
 }
 
-// update changes the identity; it is on disk when update returns.
-func (id *identity) update(change func(*identityState)) error {
+// update changes the identity, unless change returns an error; it is on disk when
+// update returns.
+func (id *identity) update(change func(*identityState) error) error {
 	id.mu.Lock()
 	defer id.mu.Unlock()
 	next := id.state
-	change(&next)
+	if err := change(&next); err != nil {
+		return err
+	}
 	data, err := json.MarshalIndent(next, "", "  ")
 	if err != nil {
 		return fmt.Errorf("identity: %w", err)
@@ -169,14 +176,19 @@ func (id *identity) get() identityState {
 
 // belongTo binds the node to a cluster for good.
 func (id *identity) belongTo(cluster uuid.UUID) error {
-	switch own := id.get().ClusterID; own {
-	case cluster:
+	if id.get().ClusterID == cluster {
 		return nil
-	case uuid.Nil:
-		return id.update(func(s *identityState) { s.ClusterID = cluster })
-	default:
-		return fmt.Errorf("%w: it belongs to cluster %s, not %s", ErrForeignDirectory, own, cluster)
 	}
+	return id.update(func(s *identityState) error { return s.join(cluster) })
+}
+
+// join sets the cluster of a node that has none.
+func (s *identityState) join(cluster uuid.UUID) error {
+	if s.ClusterID != uuid.Nil && s.ClusterID != cluster {
+		return fmt.Errorf("%w: it belongs to cluster %s, not %s", ErrForeignDirectory, s.ClusterID, cluster)
+	}
+	s.ClusterID = cluster
+	return nil
 }
 
 // Close gives the directory free.

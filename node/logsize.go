@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -32,6 +33,9 @@ type logMark struct {
 	total int64
 }
 
+// snapshotRetry is the wait after a snapshot that failed.
+const snapshotRetry = time.Second
+
 // marksPerSnapshot says how fine the marks are.
 const marksPerSnapshot = 32
 
@@ -48,10 +52,15 @@ func (s *logSize) written(last uint64, size int) {
 		s.marks = append(s.marks, logMark{last, s.total})
 	}
 	if s.total-s.snapshot >= s.snapshotBytes {
-		select {
-		case s.due <- struct{}{}:
-		default:
-		}
+		s.ask()
+	}
+}
+
+// ask has a snapshot taken soon.
+func (s *logSize) ask() {
+	select {
+	case s.due <- struct{}{}:
+	default:
 	}
 }
 
@@ -83,8 +92,15 @@ func (s *logSize) run(ctx context.Context, r *raft.Raft, trailing uint64, logger
 		if err == nil {
 			err = r.Snapshot().Error()
 		}
-		if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && !errors.Is(err, raft.ErrRaftShutdown) {
-			logger.Warn("the log could not be truncated", "error", err)
+		if err == nil || errors.Is(err, raft.ErrNothingNewToSnapshot) || errors.Is(err, raft.ErrRaftShutdown) {
+			continue
+		}
+		logger.Warn("the log could not be truncated; it will be tried again", "error", err)
+		select {
+		case <-time.After(snapshotRetry):
+			s.ask()
+		case <-ctx.Done():
+			return
 		}
 	}
 }

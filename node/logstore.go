@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -47,11 +48,15 @@ type guardedLog struct {
 	stall time.Duration
 	// written is told of each append: the last index and the size in bytes.
 	written func(last uint64, size int)
+	// running says that Raft is at work. It panics on the errors of some
+	// operations, so after them, when the node has been told to stop, it is held.
+	running atomic.Bool
 }
 
 var (
-	_ raft.LogStore    = (*guardedLog)(nil)
-	_ raft.StableStore = (*guardedLog)(nil)
+	_ raft.LogStore          = (*guardedLog)(nil)
+	_ raft.MonotonicLogStore = (*guardedLog)(nil)
+	_ raft.StableStore       = (*guardedLog)(nil)
 )
 
 // openLog opens or makes the log file. An error names it.
@@ -82,10 +87,26 @@ func (l *guardedLog) do(what string, operation func() error) error {
 	})
 	defer watch.Stop()
 	err := l.protect(what, operation)
-	if err != nil && !errors.Is(err, raft.ErrLogNotFound) && !errors.Is(err, raftboltdb.ErrKeyNotFound) {
+	if err != nil && !absent(err) {
 		l.fail(err)
 	}
 	return err
+}
+
+// doOrHold is do for the operations after whose errors Raft panics: it would
+// take the whole program with it, and the reason. The goroutine is Raft's, and
+// the node is about to end.
+func (l *guardedLog) doOrHold(what string, operation func() error) error {
+	err := l.do(what, operation)
+	if err != nil && !absent(err) && l.running.Load() {
+		select {}
+	}
+	return err
+}
+
+// absent are the errors that Raft expects, and compares.
+func absent(err error) bool {
+	return errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, raftboltdb.ErrKeyNotFound)
 }
 
 // protect turns into an error what bolt does on a damaged file: it panics, or
@@ -99,7 +120,7 @@ func (l *guardedLog) protect(what string, operation func() error) (err error) {
 		}
 	}()
 	err = operation()
-	if err == nil || errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, raftboltdb.ErrKeyNotFound) {
+	if err == nil || absent(err) {
 		return err
 	}
 	return fmt.Errorf("raft log %s: %s: %w", l.path, what, err)
@@ -119,13 +140,18 @@ func (l *guardedLog) LastIndex() (index uint64, err error) {
 
 // GetLog implements raft.LogStore. It checks the entry.
 func (l *guardedLog) GetLog(index uint64, log *raft.Log) error {
-	return l.do("read", func() error {
+	return l.doOrHold("read", func() error {
 		if err := l.store.GetLog(index, log); err != nil {
 			return err
 		}
 		return unseal(index, log)
 	})
 }
+
+// IsMonotonic implements raft.MonotonicLogStore: it has Raft drop the whole log
+// when a snapshot from the leader overtakes it. Otherwise entries that were never
+// committed could stay below the gap, and be sent on to a new node one day.
+func (l *guardedLog) IsMonotonic() bool { return true }
 
 // StoreLog implements raft.LogStore.
 func (l *guardedLog) StoreLog(log *raft.Log) error { return l.StoreLogs([]*raft.Log{log}) }
@@ -148,41 +174,44 @@ func (l *guardedLog) StoreLogs(logs []*raft.Log) error {
 // between two of them leaves a shorter head. Its tail goes at once: a hole in
 // the log would be worse than a long transaction.
 func (l *guardedLog) DeleteRange(from, to uint64) error {
-	return l.do("truncate", func() error {
-		first, err := l.store.FirstIndex()
+	for {
+		first, err := l.FirstIndex()
 		if err != nil {
 			return err
 		}
-		for from == first && to-from >= deleteChunk {
-			if err := l.store.DeleteRange(from, from+deleteChunk-1); err != nil {
-				return err
-			}
-			from += deleteChunk
-			first = from
+		from = max(from, first)
+		if from > to || first == 0 {
+			return nil
 		}
-		return l.store.DeleteRange(from, to)
-	})
+		upTo := to
+		if from == first {
+			upTo = min(to, from+deleteChunk-1)
+		}
+		if err := l.do("truncate", func() error { return l.store.DeleteRange(from, upTo) }); err != nil || upTo == to {
+			return err
+		}
+	}
 }
 
 // Set implements raft.StableStore.
 func (l *guardedLog) Set(key, value []byte) error {
-	return l.do("write the vote", func() error { return l.store.Set(key, value) })
+	return l.doOrHold("write the vote", func() error { return l.store.Set(key, value) })
 }
 
 // Get implements raft.StableStore.
 func (l *guardedLog) Get(key []byte) (value []byte, err error) {
-	err = l.do("read the vote", func() error { value, err = l.store.Get(key); return err })
+	err = l.doOrHold("read the vote", func() error { value, err = l.store.Get(key); return err })
 	return value, err
 }
 
 // SetUint64 implements raft.StableStore.
 func (l *guardedLog) SetUint64(key []byte, value uint64) error {
-	return l.do("write the term", func() error { return l.store.SetUint64(key, value) })
+	return l.doOrHold("write the term", func() error { return l.store.SetUint64(key, value) })
 }
 
 // GetUint64 implements raft.StableStore.
 func (l *guardedLog) GetUint64(key []byte) (value uint64, err error) {
-	err = l.do("read the term", func() error { value, err = l.store.GetUint64(key); return err })
+	err = l.doOrHold("read the term", func() error { value, err = l.store.GetUint64(key); return err })
 	return value, err
 }
 

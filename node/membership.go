@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,68 +46,82 @@ func (m *membership) run(ctx context.Context) {
 		if _, err := m.leadership.leads(); err != nil {
 			continue
 		}
-		if c := m.next(ctx); c.do != nil {
-			err := c.do()
-			m.logger.Info("membership changed", "change", c.what, "error", err)
+		future := m.group.GetConfiguration()
+		c := decide(future.Configuration().Servers, m.gossip.Members(), m.identity.get().ClusterID.String(), func(id string) bool {
+			return m.level(ctx, id)
+		})
+		if c.what != nothing {
+			err := m.do(c, future.Index())
+			m.logger.Info("membership changed", "node", c.name, "id", c.id, "change", string(c.what), "error", err)
 		}
 	}
 }
 
 // change is one step of the configuration.
 type change struct {
-	what string
-	do   func() error
+	what step
+	id   string
+	// name and addr are for joins and promotion.
+	name, addr string
 }
 
-// next gathers what there is to know and decides on at most one change.
-func (m *membership) next(ctx context.Context) change {
-	future := m.group.GetConfiguration()
-	servers := make(map[string]raft.Server)
-	for _, s := range future.Configuration().Servers {
-		servers[string(s.ID)] = s
+// step is what can be done with a node.
+type step string
+
+const (
+	nothing step = ""
+	joins   step = "joins without a vote"
+	votes   step = "is level and gets a vote"
+	goes    step = "is gone and replaced"
+)
+
+// decide returns the one change that is due. It depends on its arguments alone;
+// level is asked of a node without a vote. Servers stand in the configuration in
+// the order in which they came.
+func decide(servers []raft.Server, members []gossip.Member, cluster string, level func(id string) bool) change {
+	alive := make(map[string]gossip.Member)
+	for _, m := range members {
+		if m.Status == gossip.Alive {
+			alive[m.ID] = m
+		}
 	}
-	at := future.Index()
-	own := m.identity.get().ClusterID.String()
-	for _, node := range m.gossip.Members() {
-		s, member := servers[node.ID]
-		switch {
-		case node.Status == gossip.Alive && !member && (node.ClusterID == "" || node.ClusterID == own) && !m.nameHeld(node, servers):
-			return m.add(node, at)
-		case node.Status == gossip.Alive && member && s.Suffrage == raft.Nonvoter && m.level(ctx, node):
-			return m.promote(node, at)
-		case node.Status != gossip.Alive && member && m.replaced(node, servers):
-			return m.remove(node, at)
+	for _, s := range servers {
+		node, ok := alive[string(s.ID)]
+		if ok && s.Suffrage != raft.Voter && level(node.ID) {
+			return change{votes, node.ID, node.Name, node.RaftAddr}
+		}
+	}
+	for i, s := range servers {
+		if _, ok := alive[string(s.ID)]; !ok && succeeded(servers[i+1:], alive, nameIn(s.Address)) {
+			return change{what: goes, id: string(s.ID), name: nameIn(s.Address)}
+		}
+	}
+	for _, m := range members {
+		if alive[m.ID].ID != "" && (m.ClusterID == "" || m.ClusterID == cluster) && mayJoin(m, servers, alive) {
+			return change{joins, m.ID, m.Name, m.RaftAddr}
 		}
 	}
 	return change{}
 }
 
-// nameHeld tells whether an alive member has the node's name: two nodes of one
-// name are a mistake, and the newcomer is the one that stays out.
-func (m *membership) nameHeld(node gossip.Member, servers map[string]raft.Server) bool {
-	for _, other := range m.gossip.Members() {
-		_, member := servers[other.ID]
-		if member && other.ID != node.ID && other.Name == node.Name && other.Status == gossip.Alive {
-			return true
-		}
-	}
-	return false
+// succeeded tells whether an alive voter came later under the name.
+func succeeded(later []raft.Server, alive map[string]gossip.Member, name string) bool {
+	return name != "" && slices.ContainsFunc(later, func(s raft.Server) bool {
+		return alive[string(s.ID)].ID != "" && s.Suffrage == raft.Voter && nameIn(s.Address) == name
+	})
 }
 
-// replaced tells whether an alive voter has taken over a dead member's name.
-func (m *membership) replaced(dead gossip.Member, servers map[string]raft.Server) bool {
-	for _, other := range m.gossip.Members() {
-		s, member := servers[other.ID]
-		if member && s.Suffrage == raft.Voter && other.ID != dead.ID && other.Name == dead.Name && other.Status == gossip.Alive {
-			return true
-		}
-	}
-	return false
+// mayJoin tells whether a node is new, and no alive member has its name: two
+// nodes of one name are a mistake, and the newcomer is the one that stays out.
+func mayJoin(m gossip.Member, servers []raft.Server, alive map[string]gossip.Member) bool {
+	return !slices.ContainsFunc(servers, func(s raft.Server) bool {
+		return string(s.ID) == m.ID || alive[string(s.ID)].ID != "" && nameIn(s.Address) == m.Name
+	})
 }
 
 // level asks a node how far it is.
-func (m *membership) level(ctx context.Context, node gossip.Member) bool {
-	id, err := uuid.Parse(node.ID)
+func (m *membership) level(ctx context.Context, node string) bool {
+	id, err := uuid.Parse(node)
 	if err != nil {
 		return false
 	}
@@ -119,20 +134,18 @@ func (m *membership) level(ctx context.Context, node gossip.Member) bool {
 	return s.Applied+levelEntries >= m.group.CommitIndex()
 }
 
-func (m *membership) add(node gossip.Member, at uint64) change {
-	return change{fmt.Sprintf("node %s (%s) joins without a vote", node.Name, node.ID), func() error {
-		return m.group.AddNonvoter(raft.ServerID(node.ID), raftAddress(node.ID, node.RaftAddr), at, changeTimeout).Error()
-	}}
-}
-
-func (m *membership) promote(node gossip.Member, at uint64) change {
-	return change{fmt.Sprintf("node %s (%s) is level and gets a vote", node.Name, node.ID), func() error {
-		return m.group.AddVoter(raft.ServerID(node.ID), raftAddress(node.ID, node.RaftAddr), at, changeTimeout).Error()
-	}}
-}
-
-func (m *membership) remove(node gossip.Member, at uint64) change {
-	return change{fmt.Sprintf("node %s (%s) is gone and replaced", node.Name, node.ID), func() error {
-		return m.group.RemoveServer(raft.ServerID(node.ID), at, changeTimeout).Error()
-	}}
+// do makes a change, unless the configuration has moved on since it was decided.
+func (m *membership) do(c change, at uint64) error {
+	id, addr := raft.ServerID(c.id), raftAddress(c.id, c.addr, c.name)
+	switch c.what {
+	case joins:
+		return m.group.AddNonvoter(id, addr, at, changeTimeout).Error()
+	case votes:
+		return m.group.AddVoter(id, addr, at, changeTimeout).Error()
+	case goes:
+		return m.group.RemoveServer(id, at, changeTimeout).Error()
+	case nothing:
+		return nil
+	}
+	return fmt.Errorf("no such change: %s", c.what)
 }

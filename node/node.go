@@ -25,6 +25,9 @@ const stopTimeout = 5 * time.Second
 // failTimeout bounds the stop of a node that has failed.
 const failTimeout = 4 * time.Second
 
+// callsTimeout bounds the wait for the calls of other nodes under way.
+const callsTimeout = time.Second
+
 // Node is a running node. Its methods may be called from any goroutine.
 type Node struct {
 	config  Config
@@ -270,7 +273,12 @@ func (n *Node) fail(err error) {
 // Addr returns the host:port of the HTTP API.
 func (n *Node) Addr() string { return n.advertised(n.config.HTTPAddr, n.httpListener) }
 
-func (n *Node) raftAddr() string { return n.advertised(n.config.RaftAddr, n.raftListener) }
+func (n *Node) raftAddr() string {
+	if n.config.RaftAdvertise != "" {
+		return n.config.RaftAdvertise
+	}
+	return n.advertised(n.config.RaftAddr, n.raftListener)
+}
 
 // GossipAddr returns the host:port to give to other nodes' Join.
 func (n *Node) GossipAddr() string {
@@ -290,31 +298,62 @@ func (n *Node) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return n.Close()
-	case err := <-n.failure:
-		n.config.Logger.Error("the node must stop", "reason", err)
-		// First of all it must no longer lead: its heartbeats would hold the others.
-		return errors.Join(err, n.port.Close(), n.closeOrLeave())
+	case reason := <-n.failure:
+		n.config.Logger.Error("the node must stop", "reason", reason)
+		n.stop.Do(func() { n.err = n.abandon(reason) })
+		return n.err
 	}
 }
 
-// closeOrLeave stops a node that has failed. What it waits for may hang, such as
-// the disk, so it waits for so long only: the process is about to end.
-func (n *Node) closeOrLeave() error {
+// Close stops the node in order, as a restart does: it stays a member. It returns
+// the reason if the node had to stop. It is safe to call it again.
+//
+// After a failure it waits for a few seconds only: what it waits for may hang,
+// such as the disk, and a part of the node's goroutines is then left behind.
+func (n *Node) Close() error {
+	n.stop.Do(func() {
+		if reason := n.failed(); reason != nil {
+			n.err = n.abandon(reason)
+			return
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- n.shutdown() }()
+		select {
+		case err := <-closed:
+			n.err = errors.Join(n.failed(), err)
+		case reason := <-n.failure:
+			n.err = n.wait(closed, reason)
+		}
+	})
+	return n.err
+}
+
+// abandon stops a node that has failed. First of all it must no longer lead: its
+// heartbeats would hold the others.
+func (n *Node) abandon(reason error) error {
 	closed := make(chan error, 1)
-	go func() { closed <- n.Close() }()
+	go func() { closed <- errors.Join(n.port.Close(), n.shutdown()) }()
+	return n.wait(closed, reason)
+}
+
+// wait is for a node that has failed and is being stopped.
+func (n *Node) wait(closed <-chan error, reason error) error {
 	select {
 	case err := <-closed:
-		return err
+		return errors.Join(reason, err)
 	case <-time.After(failTimeout):
-		return errors.New("the node could not be stopped in order")
+		return errors.Join(reason, errors.New("the node could not be stopped in order"))
 	}
 }
 
-// Close stops the node in order, as a restart does: it stays a member. It is
-// safe to call it again.
-func (n *Node) Close() error {
-	n.stop.Do(func() { n.err = n.shutdown() })
-	return n.err
+// failed returns the reason for which the node must stop, or nil.
+func (n *Node) failed() error {
+	select {
+	case err := <-n.failure:
+		return err
+	default:
+		return nil
+	}
 }
 
 // shutdown is in this order: no new requests, then those under way, then the
@@ -330,11 +369,22 @@ func (n *Node) shutdown() error {
 		n.config.Logger.Info("stopping as leader", "reason", terr)
 	}
 	n.stopBackground()
-	err := n.calls.Close()
+	err := n.stopCalls()
 	n.caller.Close()
 	n.reader.tasks.Wait()
 	n.background.Wait()
 	return errors.Join(err, n.unwind())
+}
+
+// stopCalls lets the calls of other nodes that are under way end, if they are
+// quick about it.
+func (n *Node) stopCalls() error {
+	ctx, cancel := context.WithTimeout(context.Background(), callsTimeout)
+	defer cancel()
+	if n.calls.Shutdown(ctx) == nil {
+		return n.port.Close()
+	}
+	return errors.Join(n.calls.Close(), n.port.Close())
 }
 
 // unwind closes what New opened, last first.

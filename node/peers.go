@@ -47,19 +47,30 @@ func (p *peers) dial(ctx context.Context, id uuid.UUID, kind streamKind) (net.Co
 	return dialPeer(ctx, p.identity, id, addr, kind)
 }
 
-// Raft's configuration holds addresses of the form "id@host:port": the preamble
-// needs the id of the node that is dialled, and Raft refuses two servers of one
-// address, as a dead node and its successor in the same place have.
-const idSeparator = "@"
+// Raft's configuration holds addresses of the form "id@host:port name": the
+// preamble needs the id of the node that is dialled; Raft refuses two servers of
+// one address, as a dead node and its successor in the same place have; and a dead
+// node's name has to be known where gossip has forgotten it.
+const (
+	idSeparator   = "@"
+	nameSeparator = " "
+)
 
-func raftAddress(id, hostPort string) raft.ServerAddress {
-	return raft.ServerAddress(id + idSeparator + hostPort)
+func raftAddress(id, hostPort, name string) raft.ServerAddress {
+	return raft.ServerAddress(id + idSeparator + hostPort + nameSeparator + name)
 }
 
 // hostPort is the part of a Raft address that can be dialled.
 func hostPort(address raft.ServerAddress) string {
-	_, addr, _ := strings.Cut(string(address), idSeparator)
+	_, rest, _ := strings.Cut(string(address), idSeparator)
+	addr, _, _ := strings.Cut(rest, nameSeparator)
 	return addr
+}
+
+// nameIn is the node's name in a Raft address, "" where it has none.
+func nameIn(address raft.ServerAddress) string {
+	_, name, _ := strings.Cut(string(address), nameSeparator)
+	return name
 }
 
 // ServerAddr implements raft.ServerAddressProvider.
@@ -72,7 +83,7 @@ func (p *peers) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 	if err != nil {
 		return "", err
 	}
-	return raftAddress(string(id), addr), nil
+	return raftAddress(string(id), addr, ""), nil
 }
 
 // raftStreams is Raft's way through the node port.

@@ -42,7 +42,7 @@ func openPort(listener net.Listener, addr string, id *identity, logger *slog.Log
 		listener:   listener,
 		identity:   id,
 		logger:     logger,
-		raft:       newStreamListener(string(raftAddress(id.get().NodeID.String(), addr))),
+		raft:       newStreamListener(string(raftAddress(id.get().NodeID.String(), addr, id.get().Name))),
 		calls:      newStreamListener(addr),
 		handshakes: make(chan struct{}, maxHandshakes),
 		closing:    closing,

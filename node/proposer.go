@@ -72,6 +72,11 @@ type piece struct {
 	taken bool
 }
 
+// pieceOverhead is about what a piece takes in memory besides its records.
+const pieceOverhead = 256
+
+func (c *piece) size() int64 { return int64(len(c.records)) + pieceOverhead }
+
 type pieceAnswer struct {
 	outcomes []store.Outcome
 	err      error
@@ -103,7 +108,7 @@ func newProposer(session raftfsm.SessionID, way submitter, moved func() <-chan s
 func (p *proposer) enqueue(pieces []*piece) error {
 	var size int64
 	for _, c := range pieces {
-		size += int64(len(c.records))
+		size += c.size()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,24 +124,39 @@ func (p *proposer) enqueue(pieces []*piece) error {
 	return nil
 }
 
-// wait returns the answer to a piece. When ctx ends first, the error tells
-// whether the piece was withdrawn in time.
-func (p *proposer) wait(ctx context.Context, c *piece) ([]store.Outcome, error) {
-	select {
-	case a := <-c.answer:
-		return a.outcomes, a.err
-	case <-ctx.Done():
+// wait returns the answers to pieces, in order. When ctx ends first, the pieces
+// that no batch has are withdrawn, and the errors tell of the others what their
+// batches knew by then.
+func (p *proposer) wait(ctx context.Context, pieces []*piece) []pieceAnswer {
+	answers := make([]pieceAnswer, len(pieces))
+	i := 0
+	for ; i < len(pieces); i++ {
+		select {
+		case answers[i] = <-pieces[i].answer:
+			continue
+		case <-ctx.Done():
+		}
+		break
 	}
-	if p.withdraw(c) {
-		return nil, oncelog.ErrNotApplied
+	var taken []int
+	for ; i < len(pieces); i++ {
+		if p.withdraw(pieces[i]) {
+			answers[i].err = oncelog.ErrNotApplied
+		} else {
+			taken = append(taken, i)
+		}
 	}
-	// The batch most likely gives up at this very moment, and knows more.
-	select {
-	case a := <-c.answer:
-		return a.outcomes, a.err
-	case <-time.After(answerGrace):
-		return nil, oncelog.ErrOutcomeUnknown
+	// The batches most likely give up at this very moment, and know more.
+	grace, cancel := context.WithTimeout(context.Background(), answerGrace)
+	defer cancel()
+	for _, i := range taken {
+		select {
+		case answers[i] = <-pieces[i].answer:
+		case <-grace.Done():
+			answers[i].err = oncelog.ErrOutcomeUnknown
+		}
 	}
+	return answers
 }
 
 // withdraw takes a piece back, unless a batch has it.
@@ -149,7 +169,7 @@ func (p *proposer) withdraw(c *piece) bool {
 	for i, queued := range p.queue {
 		if queued == c {
 			p.queue = append(p.queue[:i], p.queue[i+1:]...)
-			p.bytes -= int64(len(c.records))
+			p.bytes -= c.size()
 			break
 		}
 	}
@@ -264,25 +284,46 @@ func (p *proposer) send(b *batch) {
 // an attempt may have been applied, only an answer of the state machine can
 // tell; until then the outcome is unknown.
 func (p *proposer) attempts(ctx context.Context, command []byte) ([]store.Outcome, error) {
-	outcome := oncelog.ErrNotApplied
+	perhaps := false
 	for {
 		moved := p.moved()
-		outcomes, err := p.way.submit(ctx, command)
+		outcomes, err := p.attempt(ctx, moved, command)
 		switch {
 		case err == nil:
 			return outcomes, nil
-		case errors.Is(err, raftfsm.ErrSessionExpired):
+		case errors.Is(err, raftfsm.ErrSessionExpired),
+			perhaps && errors.Is(err, raftfsm.ErrNotMember):
+			// A node that is taken in again begins a new session, to which a batch
+			// that was applied in the old one would be new.
 			return nil, fmt.Errorf("%w: %w", oncelog.ErrOutcomeUnknown, err)
 		case !errors.Is(err, oncelog.ErrNotApplied) && !errors.Is(err, raftfsm.ErrNotMember):
-			outcome = oncelog.ErrOutcomeUnknown
+			perhaps = true
 		}
 		select {
 		case <-moved:
 		case <-time.After(retryPause):
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", outcome, err)
+			if perhaps {
+				return nil, fmt.Errorf("%w: %w", oncelog.ErrOutcomeUnknown, err)
+			}
+			return nil, fmt.Errorf("%w: %w", oncelog.ErrNotApplied, err)
 		}
 	}
+}
+
+// attempt is given up when another leader shows up: the one that it went to may
+// be paused, and would hold it.
+func (p *proposer) attempt(ctx context.Context, moved <-chan struct{}, command []byte) ([]store.Outcome, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-moved:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return p.way.submit(ctx, command)
 }
 
 // settle ends a batch: it will never be sent again.
@@ -291,7 +332,7 @@ func (p *proposer) settle(b *batch) {
 	defer p.mu.Unlock()
 	delete(p.unsettled, b.number)
 	for _, c := range b.pieces {
-		p.bytes -= int64(len(c.records))
+		p.bytes -= c.size()
 	}
 	p.changed.Broadcast()
 }

@@ -84,12 +84,11 @@ func ask(ctx context.Context, p *proposer, es []oncelog.Event) error {
 	if err := p.enqueue(pieces); err != nil {
 		return err
 	}
-	for _, c := range pieces {
-		outcomes, err := p.wait(ctx, c)
-		if err != nil {
-			return err
+	for i, a := range p.wait(ctx, pieces) {
+		if a.err != nil {
+			return a.err
 		}
-		if len(outcomes) != c.events {
+		if len(a.outcomes) != pieces[i].events {
 			return errors.New("not one answer per event")
 		}
 	}
@@ -137,9 +136,9 @@ func TestProposerSendsTheSameBatchAgain(t *testing.T) {
 		case 1:
 			return oncelog.ErrNotApplied
 		case 2:
-			return oncelog.ErrOutcomeUnknown
-		case 3:
 			return raftfsm.ErrNotMember
+		case 3:
+			return oncelog.ErrOutcomeUnknown
 		}
 		return nil
 	}}
@@ -168,6 +167,8 @@ func TestProposerTellsTheOutcomeTruly(t *testing.T) {
 		{"perhaps applied once", []error{oncelog.ErrNotApplied, oncelog.ErrOutcomeUnknown, oncelog.ErrNotApplied}, oncelog.ErrOutcomeUnknown},
 		{"an error of no kind", []error{errors.New("broken pipe"), oncelog.ErrNotApplied}, oncelog.ErrOutcomeUnknown},
 		{"the session has moved on", []error{raftfsm.ErrSessionExpired}, oncelog.ErrOutcomeUnknown},
+		{"not a member", []error{raftfsm.ErrNotMember}, oncelog.ErrNotApplied},
+		{"no member any more", []error{oncelog.ErrOutcomeUnknown, raftfsm.ErrNotMember}, oncelog.ErrOutcomeUnknown},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -177,8 +178,7 @@ func TestProposerTellsTheOutcomeTruly(t *testing.T) {
 			proposing(t, way, 1<<30, func(t *testing.T, p *proposer) {
 				pieces := cut(events(1, "{}"), time.Now().Add(time.Second))
 				require.NoError(t, p.enqueue(pieces))
-				_, err := p.wait(t.Context(), pieces[0])
-				require.ErrorIs(t, err, test.expect)
+				require.ErrorIs(t, p.wait(t.Context(), pieces)[0].err, test.expect)
 			})
 		})
 	}
@@ -206,7 +206,7 @@ func TestProposerBoundsItsQueue(t *testing.T) {
 	t.Parallel()
 	es := events(10, `{"k":"`+string(make([]byte, 0))+`v"}`)
 	pieces := cut(es, time.Time{})
-	size := int64(len(pieces[0].records))
+	size := pieces[0].size()
 	hold := make(chan struct{})
 	way := &scriptedWay{next: func(int, raftfsm.Batch) error { <-hold; return nil }}
 	synctest.Test(t, func(t *testing.T) {
@@ -223,6 +223,58 @@ func TestProposerBoundsItsQueue(t *testing.T) {
 		p.close(t.Context())
 		synctest.Wait()
 	})
+}
+
+func TestARequestOfManyPiecesEndsOnce(t *testing.T) {
+	t.Parallel()
+	way := &scriptedWay{next: func(int, raftfsm.Batch) error { return oncelog.ErrOutcomeUnknown }}
+	proposing(t, way, 1<<30, func(t *testing.T, p *proposer) {
+		pieces := cut(events(20_000, `{"text":"`+string(bytesOf('x', 280))+`"}`), time.Now().Add(time.Minute))
+		require.Greater(t, len(pieces), maxInFlight+2)
+		require.NoError(t, p.enqueue(pieces))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		before := time.Now()
+		answers := p.wait(ctx, pieces)
+		require.Equal(t, time.Second+answerGrace, time.Since(before))
+		for i, a := range answers {
+			want := oncelog.ErrNotApplied
+			if i < maxInFlight {
+				want = oncelog.ErrOutcomeUnknown
+			}
+			require.ErrorIs(t, a.err, want, "piece %d", i)
+		}
+	})
+}
+
+func TestAnAttemptEndsWhenAnotherLeaderShowsUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		moved := make(chan struct{})
+		way := &pausedWay{}
+		p := newProposer(raftfsm.SessionID{Run: 1}, way, func() <-chan struct{} { return moved }, 1<<30)
+		go p.run()
+		var asking sync.WaitGroup
+		asking.Go(func() { require.NoError(t, ask(t.Context(), p, events(1, "{}"))) })
+		synctest.Wait()
+		close(moved)
+		asking.Wait()
+		require.Equal(t, 2, way.attempts)
+		p.close(t.Context())
+		synctest.Wait()
+	})
+}
+
+// pausedWay is a leader that answers nothing at first.
+type pausedWay struct{ attempts int }
+
+func (w *pausedWay) submit(ctx context.Context, command []byte) ([]store.Outcome, error) {
+	w.attempts++
+	if w.attempts == 1 {
+		<-ctx.Done()
+		return nil, oncelog.ErrOutcomeUnknown
+	}
+	return (&scriptedWay{}).submit(ctx, command)
 }
 
 func TestProposerClosedTakesNothing(t *testing.T) {

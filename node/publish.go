@@ -66,12 +66,11 @@ func (n *Node) publish(ctx context.Context, events []oncelog.Event) ([]oncelog.R
 	}
 	outcomes := make([]store.Outcome, 0, len(events))
 	var failed []error
-	for _, c := range pieces {
-		o, err := n.proposer.wait(ctx, c)
-		if err != nil {
-			failed = append(failed, err)
+	for _, a := range n.proposer.wait(ctx, pieces) {
+		if a.err != nil {
+			failed = append(failed, a.err)
 		}
-		outcomes = append(outcomes, o...)
+		outcomes = append(outcomes, a.outcomes...)
 	}
 	if len(failed) > 0 {
 		return nil, outcomeOfAll(failed, len(pieces))

@@ -127,9 +127,11 @@ func (r *reader) confirm(term uint64) error {
 	if agreed >= quorum {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), roundTimeout)
+	defer cancel()
 	answers := make(chan error, len(others))
 	for _, id := range others {
-		r.tasks.Go(func() { answers <- r.confirmWith(id, term) })
+		r.tasks.Go(func() { answers <- r.confirmWith(ctx, id, term) })
 	}
 	var last error
 	for range others {
@@ -143,9 +145,7 @@ func (r *reader) confirm(term uint64) error {
 	return fmt.Errorf("%w: term %d confirmed by %d of %d voters: %w", oncelog.ErrUnavailable, term, agreed, voters, last)
 }
 
-func (r *reader) confirmWith(id uuid.UUID, term uint64) error {
-	ctx, cancel := context.WithTimeout(context.Background(), roundTimeout)
-	defer cancel()
+func (r *reader) confirmWith(ctx context.Context, id uuid.UUID, term uint64) error {
 	reply, err := r.caller.post(ctx, id, pathConfirm, nil)
 	if err != nil {
 		return err

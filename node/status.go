@@ -65,7 +65,7 @@ func (n *Node) Cluster(ctx context.Context) (oncelog.Cluster, error) {
 func (n *Node) members(leader uuid.UUID, known bool) []oncelog.Member {
 	byID := make(map[string]*oncelog.Member)
 	for _, s := range n.group.GetConfiguration().Configuration().Servers {
-		m := &oncelog.Member{ID: string(s.ID), Role: oncelog.Follower, Status: oncelog.Failed, RaftAddr: hostPort(s.Address)}
+		m := &oncelog.Member{ID: string(s.ID), Role: oncelog.Follower, Status: oncelog.Failed, RaftAddr: hostPort(s.Address), Name: nameIn(s.Address)}
 		if s.Suffrage != raft.Voter {
 			m.Role = oncelog.Nonvoter
 		}

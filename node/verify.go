@@ -52,14 +52,13 @@ func Verify(dir string) (v Verified, err error) {
 	if c := v.Store.Cluster; c != uuid.Nil && c != own.ClusterID {
 		return v, fmt.Errorf("%w: the store is of cluster %s, and %s says %s", oncelog.ErrCorrupt, c, path, own.ClusterID)
 	}
-	v.FirstIndex, v.LastIndex, err = verifyLog(filepath.Join(dir, "raft.db"), v.Store.Applied.Index)
+	v.FirstIndex, v.LastIndex, err = verifyLog(filepath.Join(dir, "raft.db"), v.Store.Applied)
 	return v, err
 }
 
 // verifyLog reads every entry, and checks that the log goes on where the store
-// ends. At and below that there may be gaps: a snapshot from the leader brings the
-// store further than the log.
-func verifyLog(path string, applied uint64) (first, last uint64, err error) {
+// ends.
+func verifyLog(path string, applied store.Position) (first, last uint64, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return 0, 0, fmt.Errorf("raft log: %w", err)
 	}
@@ -74,16 +73,12 @@ func verifyLog(path string, applied uint64) (first, last uint64, err error) {
 	if last, err = l.LastIndex(); err != nil {
 		return 0, 0, err
 	}
-	if first > applied+1 {
-		return first, last, fmt.Errorf("%w: raft log %s begins at entry %d, and the store ends at %d",
-			oncelog.ErrCorrupt, path, first, applied)
+	if overtaken, err := l.overtaken(applied); err != nil || overtaken {
+		return first, last, err // the next start drops it
 	}
-	for index := first; index <= last && index > 0; index++ {
+	for index := max(first, 1); index <= last; index++ {
 		var entry raft.Log
 		err := l.GetLog(index, &entry)
-		if errors.Is(err, raft.ErrLogNotFound) && index <= applied {
-			continue
-		}
 		if err == nil {
 			err = raftfsm.VerifyEntry(&entry)
 		}

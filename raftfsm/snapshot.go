@@ -60,6 +60,10 @@ func (f *FSM) Restore(source io.ReadCloser) error {
 	if f.err != nil {
 		return f.err
 	}
+	if received.incoming.Position().Index <= f.store.Applied().Index {
+		// It came late. Raft sends again what follows it, and that is skipped.
+		return received.incoming.Discard()
+	}
 	if err := f.swap(received.incoming); err != nil {
 		f.err = fmt.Errorf("restore a snapshot: %w", err)
 		f.fail(f.err)

@@ -1,0 +1,62 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/oncelog/oncelog"
+	"github.com/oncelog/oncelog/raftfsm/store"
+)
+
+// overtaken tells whether a Raft log is to be dropped, since the store has gone
+// past it: a snapshot from the leader had just been swapped in when the node
+// died, and Raft had no time to drop the log. The log has then ended before the
+// store's position, or holds another term's entry there.
+//
+// A log that begins after the store ends is an oncelog.ErrCorrupt: something in
+// between is lost.
+func (l *guardedLog) overtaken(applied store.Position) (bool, error) {
+	first, err := l.FirstIndex()
+	if err != nil {
+		return false, err
+	}
+	last, err := l.LastIndex()
+	if err != nil || last == 0 {
+		return false, err
+	}
+	switch {
+	case first > applied.Index+1:
+		return false, fmt.Errorf("%w: raft log %s begins at entry %d, and the store ends at %d", oncelog.ErrCorrupt, l.path, first, applied.Index)
+	case last < applied.Index:
+		return true, nil
+	case first > applied.Index:
+		return false, nil
+	}
+	var entry raft.Log
+	err = l.GetLog(applied.Index, &entry)
+	if errors.Is(err, raft.ErrLogNotFound) {
+		return false, fmt.Errorf("%w: raft log %s has lost entry %d of %d to %d", oncelog.ErrCorrupt, l.path, applied.Index, first, last)
+	}
+	return err == nil && entry.Term != applied.Term, err
+}
+
+// reconcile drops a log that was overtaken. The part at and after the store's
+// position goes first, so that after a crash what is left is still overtaken.
+func (l *guardedLog) reconcile(applied store.Position) error {
+	drop, err := l.overtaken(applied)
+	if err != nil || !drop {
+		return err
+	}
+	last, err := l.LastIndex()
+	if err != nil {
+		return err
+	}
+	if last >= applied.Index {
+		if err := l.DeleteRange(applied.Index, last); err != nil {
+			return err
+		}
+	}
+	return l.DeleteRange(0, last)
+}

@@ -18,6 +18,8 @@ const closePatience = 20 * time.Second
 type Cluster struct {
 	nodes    []*Node
 	patience time.Duration
+	// proxies stand before the nodes, in their order; none without links.
+	proxies []*proxy
 }
 
 // newCluster prepares nodes that start by launch; those that are processes run
@@ -35,6 +37,11 @@ func newCluster(o Options, binary string, launch func(spec) (instance, error)) (
 			return nil, errors.Join(err, c.Close())
 		}
 		c.nodes = append(c.nodes, n)
+	}
+	if o.Links {
+		if err := c.openLinks(); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
 	}
 	return c, nil
 }
@@ -112,6 +119,10 @@ func (c *Cluster) Close() (err error) {
 		cancel()
 		n.client.Close()
 	}
+	for _, p := range c.proxies {
+		err = errors.Join(err, p.Close())
+	}
+	c.proxies = nil
 	return err
 }
 

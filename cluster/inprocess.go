@@ -34,6 +34,7 @@ func startInProcess(s spec) (instance, error) {
 	n, err := node.New(node.Config{
 		Name: s.name, DataDir: s.dir,
 		HTTPAddr: s.addrs.HTTP, RaftAddr: s.addrs.Raft, GossipAddr: s.addrs.Gossip,
+		AdvertiseHost:   s.advertise,
 		BootstrapExpect: s.expect, Join: s.join,
 		Logger: slog.New(slog.NewTextHandler(log, nil)),
 	})

@@ -20,6 +20,9 @@ type Options struct {
 	HTTPPort   int
 	RaftPort   int
 	GossipPort int
+	// Links puts a proxy before each node's port, so that [Cluster.Links] can fail
+	// what the nodes send each other. It takes a machine with the address 127.0.0.2.
+	Links bool
 	// Patience bounds a wait whose context does not end sooner. Default 30 s.
 	Patience time.Duration
 	// OnFailure, if set, is told of each node that ended without being told to.
@@ -88,6 +91,8 @@ type spec struct {
 	dir     string
 	logPath string
 	addrs   Addresses
+	// advertise is the host that the node tells others, "" for that of its addresses.
+	advertise string
 	// join lists the gossip addresses of all the others.
 	join   []string
 	expect int
@@ -110,9 +115,17 @@ func (o Options) specs() ([]spec, error) {
 	if err := claimDir(dir); err != nil {
 		return nil, err
 	}
+	advertise := ""
+	if o.Links {
+		advertise = linkHost
+		for i := range addrs {
+			// What is told must be true of gossip, which goes by no link.
+			addrs[i].Gossip = onLinkHost(addrs[i].Gossip)
+		}
+	}
 	specs := make([]spec, o.Nodes)
 	for i := range specs {
-		s := spec{name: nodeName(i), addrs: addrs[i], expect: o.Nodes}
+		s := spec{name: nodeName(i), addrs: addrs[i], advertise: advertise, expect: o.Nodes}
 		s.dir = filepath.Join(dir, s.name)
 		s.logPath = s.dir + ".log"
 		for j, other := range addrs {

@@ -27,6 +27,9 @@ func serveArgs(s spec) []string {
 	if len(s.join) > 0 {
 		args = append(args, "--join", strings.Join(s.join, ","))
 	}
+	if s.advertise != "" {
+		args = append(args, "--advertise-host", s.advertise)
+	}
 	return args
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/oncelog/oncelog"
@@ -80,14 +81,15 @@ func (n *Node) ready(ctx context.Context) error {
 	return n.client.Ready(ctx)
 }
 
-// eachAlive asks the nodes that are alive, up to the first error. That there are
-// none is one too.
-func (c *Cluster) eachAlive(ask func(*Node) error) error {
-	alive := c.Alive()
-	if len(alive) == 0 {
+// eachAlive asks the nodes that are alive.
+func (c *Cluster) eachAlive(ask func(*Node) error) error { return each(c.Alive(), ask) }
+
+// each asks some nodes, up to the first error. That there are none is one too.
+func each(nodes []*Node, ask func(*Node) error) error {
+	if len(nodes) == 0 {
 		return errNone
 	}
-	for _, n := range alive {
+	for _, n := range nodes {
 		if err := ask(n); err != nil {
 			return fmt.Errorf("%s: %w", n, err)
 		}
@@ -98,14 +100,27 @@ func (c *Cluster) eachAlive(ask func(*Node) error) error {
 // Leader waits until all nodes that are alive name the same leader, and it is
 // one of them.
 func (c *Cluster) Leader(ctx context.Context) (*Node, error) {
+	return c.leader(ctx, "one leader", c.Alive)
+}
+
+// LeaderAmong is Leader for some of the nodes, such as those on one side of a
+// partition.
+func (c *Cluster) LeaderAmong(ctx context.Context, nodes ...*Node) (*Node, error) {
+	return c.leader(ctx, "one leader on one side", func() []*Node { return nodes })
+}
+
+func (c *Cluster) leader(ctx context.Context, what string, among func() []*Node) (*Node, error) {
 	var leader *Node
-	err := c.Await(ctx, "one leader", func(ctx context.Context) error {
+	err := c.Await(ctx, what, func(ctx context.Context) error {
 		leader = nil
-		return c.eachAlive(func(n *Node) error {
+		side := among()
+		return each(side, func(n *Node) error {
 			named, err := c.leaderBy(ctx, n)
 			switch {
 			case err != nil:
 				return err
+			case !slices.Contains(side, named):
+				return fmt.Errorf("it follows %s, which is not among them", named.Name())
 			case leader != nil && named != leader:
 				return fmt.Errorf("it follows %s, and another follows %s", named.Name(), leader.Name())
 			}

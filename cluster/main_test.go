@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(parentVariable); dir != "" {
 		os.Exit(beParent(dir))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "serve" {
+		os.Exit(beNode(os.Args[2:]))
+	}
 	goleak.VerifyTestMain(withBinary{m})
 }
 

@@ -101,6 +101,30 @@ func TestASnapshotOfAnotherIndexThanAnnouncedIsRefused(t *testing.T) {
 	require.ErrorContains(t, sink.Close(), "announced a snapshot of log index 2 and sent one of 1")
 }
 
+// Raft may hand over a snapshot late, when the log has brought the node further.
+func TestASnapshotThatComesLateIsPassedOver(t *testing.T) {
+	t.Parallel()
+	leader, h := newReplica(t), &history{}
+	defer leader.close()
+	first := []*raft.Log{h.members(nodeA), h.publish(batchOf(nodeA, 1, 1, 1, event("t", "x", "{}")))}
+	next := h.publish(batchOf(nodeA, 1, 2, 2, event("t", "y", "{}")))
+	leader.apply(first...)
+	follower := newReplica(t)
+	defer follower.close()
+	follower.apply(append(first, next)...)
+	state, digest := follower.fsm.State()
+	before, err := follower.fs.List("data")
+	require.NoError(t, err)
+
+	leader.send(follower)
+	after, same := follower.fsm.State()
+	require.Equal(t, state, after, "reads never step back")
+	require.Equal(t, digest, same)
+	left, err := follower.fs.List("data")
+	require.NoError(t, err)
+	require.ElementsMatch(t, before, left)
+}
+
 func TestACancelledSnapshotLeavesNothing(t *testing.T) {
 	t.Parallel()
 	r := newReplica(t)

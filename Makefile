@@ -5,6 +5,7 @@ BIN := bin/oncelog
 DATA ?= data
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
+CASES ?= 1000
 
 .DEFAULT_GOAL := help
 
@@ -30,6 +31,10 @@ test: ## every test, with the race detector
 
 .PHONY: race
 race: test ## the same as test
+
+.PHONY: model
+model: ## the state machine against a model of it, CASES random logs (1000)
+	go test -run TestReplicasAgreeWithTheModelAndEachOther ./raftfsm -rapid.checks=$(CASES)
 
 .PHONY: lint
 lint: ## the linter, at its pinned version

@@ -50,7 +50,7 @@ func (l *Links) silenceAll(n *Node, w Way) {
 }
 
 func testLeaderCutOff(t *testing.T, c *Cluster, links *Links, fault func(*Links, *Node)) {
-	const events, between = 8000, 1000
+	const events, between = 5000, 1000
 	old, err := c.Leader(t.Context())
 	require.NoError(t, err)
 	majority := c.others(old)

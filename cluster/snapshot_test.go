@@ -88,7 +88,7 @@ func TestKilledRightAfterSnapshots(t *testing.T) {
 	c, err := StartProcesses(t.Context(), os.Args[0], Options{Dir: t.TempDir()})
 	require.NoError(t, err)
 	closeLater(t, c)
-	const kills = 6
+	const kills = 4
 	var rounds []*trial
 	var sent, resent uint64
 	for i := range kills {

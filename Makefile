@@ -27,7 +27,7 @@ demo: build ## a cluster under load, its leader killed and brought back, and the
 
 .PHONY: test
 test: ## every test, with the race detector
-	go test -race -timeout 15m ./...
+	go test -race -count=1 -timeout 15m ./...
 
 .PHONY: race
 race: test ## the same as test

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -85,4 +87,59 @@ func BenchmarkLinearizableStats(b *testing.B) {
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "reads/s")
+}
+
+// BenchmarkPublishDuringSnapshots takes the latency of batches of 100 while all
+// nodes do nothing else, and while each takes a snapshot five times a second.
+func BenchmarkPublishDuringSnapshots(b *testing.B) {
+	for _, snapshots := range []bool{false, true} {
+		b.Run(fmt.Sprintf("snapshots=%t", snapshots), func(b *testing.B) {
+			nodes := benchCluster(b)
+			ctx, stop := context.WithCancel(context.Background())
+			var taking sync.WaitGroup
+			var taken atomic.Int64
+			for _, n := range nodes {
+				if snapshots {
+					taking.Go(func() { snapshotOften(ctx, n, &taken) })
+				}
+			}
+			var next, turn atomic.Int64
+			var mu sync.Mutex
+			var latencies []time.Duration
+			b.SetParallelism(4)
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				n := nodes[turn.Add(1)%3]
+				for pb.Next() {
+					begin := time.Now()
+					if _, err := n.publish(ctx, benchEvents(100, &next)); err != nil {
+						b.Error(err)
+						return
+					}
+					mu.Lock()
+					latencies = append(latencies, time.Since(begin))
+					mu.Unlock()
+				}
+			})
+			b.StopTimer()
+			stop()
+			taking.Wait()
+			slices.Sort(latencies)
+			b.ReportMetric(float64(latencies[len(latencies)/2].Microseconds())/1000, "p50-ms")
+			b.ReportMetric(float64(latencies[len(latencies)*99/100].Microseconds())/1000, "p99-ms")
+			b.ReportMetric(float64(taken.Load()), "snapshots")
+		})
+	}
+}
+
+func snapshotOften(ctx context.Context, n *Node, taken *atomic.Int64) {
+	for ctx.Err() == nil {
+		if n.group.Snapshot().Error() == nil {
+			taken.Add(1)
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
 }

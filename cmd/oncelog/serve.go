@@ -59,6 +59,7 @@ func (o *serveOptions) declare(flags *pflag.FlagSet) {
 	flags.StringVar(&o.node.RaftAddr, "raft-addr", "127.0.0.1:7000", "address for the other nodes, host:port")
 	flags.StringVar(&o.node.GossipAddr, "gossip-addr", "127.0.0.1:7946", "address of gossip, host:port, TCP and UDP")
 	flags.StringVar(&o.node.AdvertiseHost, "advertise-host", "", "host under which others reach this node (default that of each address)")
+	flags.StringVar(&o.node.RaftAdvertise, "raft-advertise", "", "host:port told to the other nodes in place of --raft-addr, such as a proxy's")
 	flags.IntVar(&o.node.BootstrapExpect, "bootstrap-expect", 0, "how many new nodes found the cluster together, 1 to 7 (default 1 without --join; with it, the node waits to be taken in)")
 	flags.StringSliceVar(&o.node.Join, "join", nil, "gossip addresses of other nodes, host:port")
 	flags.StringVar(&o.config, "config", "", "file of settings, in TOML")
@@ -78,6 +79,11 @@ func (o *serveOptions) complete(flags *pflag.FlagSet) error {
 		"http-addr": o.node.HTTPAddr, "raft-addr": o.node.RaftAddr, "gossip-addr": o.node.GossipAddr,
 	} {
 		if err := checkAddr(flag, addr); err != nil {
+			return err
+		}
+	}
+	if o.node.RaftAdvertise != "" {
+		if err := checkAddr("raft-advertise", o.node.RaftAdvertise); err != nil {
 			return err
 		}
 	}

@@ -243,7 +243,9 @@ func TestForeignClusterIsRefusedBothWays(t *testing.T) {
 	awaitStatuses(t, a, "a=alive c=alive")
 	awaitStatuses(t, c, "a=alive c=alive")
 	awaitStatuses(t, b, "b=alive")
-	require.Equal(t, 1, strings.Count(logs.String(), "another cluster"), logs.String())
+	refusals := func() int { return strings.Count(logs.String(), "another cluster") }
+	require.Eventually(t, func() bool { return refusals() > 0 }, 10*time.Second, time.Millisecond, "the refusal is logged when a gets to it")
+	require.Equal(t, 1, refusals(), logs.String())
 }
 
 // Nodes that met before they had clusters part when they have.

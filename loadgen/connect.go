@@ -3,6 +3,7 @@ package loadgen
 import (
 	"fmt"
 	"net/url"
+	"time"
 
 	"github.com/oncelog/oncelog/httpapi/client"
 )
@@ -18,10 +19,14 @@ type Targets struct {
 	readers []*client.Client
 }
 
+// patience is how long a node may be silent before its request goes to another: a
+// paused node must not hold up the load for long.
+const patience = 5 * time.Second
+
 // Connect makes clients of the nodes at some base URLs, for so many requests at
 // once. Nothing is sent yet. The caller closes the result.
 func Connect(targets []string, concurrency int) (*Targets, error) {
-	publisher, err := client.New(targets, client.WithConcurrency(concurrency))
+	publisher, err := client.New(targets, client.WithConcurrency(concurrency), client.WithPatience(patience))
 	if err != nil {
 		return nil, fmt.Errorf("loadgen: %w", err)
 	}

@@ -50,7 +50,7 @@ type group struct {
 
 // openStores opens the store, the state machine on it, and the Raft log. A
 // failure in the background is handed to fail.
-func openStores(c Config, fail func(error)) (g *group, err error) {
+func openStores(c Config, own identityState, fail func(error)) (g *group, err error) {
 	g = &group{logger: c.Logger}
 	defer func() {
 		if err != nil {
@@ -76,6 +76,9 @@ func openStores(c Config, fail func(error)) (g *group, err error) {
 	}
 	if c.disk != nil {
 		g.log.store = c.disk(g.log.store)
+	}
+	if err := g.log.own(own.NodeID, own.ClusterID); err != nil {
+		return g, err
 	}
 	return g, g.log.reconcile(g.store.Applied())
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
@@ -75,6 +77,30 @@ func openLog(path string, fail func(error), written func(uint64, int)) (*guarded
 		return nil, err
 	}
 	return l, nil
+}
+
+// logOwner is the key, beside the term and the vote, of the id of the node that
+// made the log.
+var logOwner = []byte("oncelog-node")
+
+// errLogOwner is a log that is not the one this node has kept.
+var errLogOwner = fmt.Errorf("%w: it is not the log that this node has kept", oncelog.ErrCorrupt)
+
+// own makes sure that the log is this node's. A log without a mark is a new one,
+// which only a node may have that belongs to no cluster yet: one that does has
+// promised to remember what it acknowledged, and an emptied file would let it vote
+// that away.
+func (l *guardedLog) own(node, cluster uuid.UUID) error {
+	owner, err := l.Get(logOwner)
+	switch {
+	case errors.Is(err, raftboltdb.ErrKeyNotFound) && cluster == uuid.Nil:
+		return l.Set(logOwner, node[:])
+	case err != nil && !absent(err):
+		return err
+	case !bytes.Equal(owner, node[:]):
+		return fmt.Errorf("raft log %s: %w", l.path, errLogOwner)
+	}
+	return nil
 }
 
 // Close closes the file.

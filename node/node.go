@@ -140,7 +140,7 @@ func (n *Node) openStores() (err error) {
 			}
 		}
 	}
-	if n.group, err = openStores(n.config, n.fail); err != nil {
+	if n.group, err = openStores(n.config, own, n.fail); err != nil {
 		return err
 	}
 	n.undo = append(n.undo, n.group.closeStores)

@@ -267,6 +267,30 @@ func TestADirectoryThatHasLostAPartIsRefused(t *testing.T) {
 	}
 }
 
+// An emptied log would let its node vote away what it has acknowledged.
+func TestALogThatIsNotTheNodesOwnIsRefused(t *testing.T) {
+	t.Parallel()
+	c, other := testNode(t, "alone"), testNode(t, "other")
+	for _, c := range []Config{c, other} {
+		n, err := New(c)
+		require.NoError(t, err)
+		_, err = n.publish(t.Context(), []oncelog.Event{someEvent("a")})
+		require.NoError(t, err)
+		require.NoError(t, n.Close())
+	}
+	log := filepath.Join(c.DataDir, "raft.db")
+	theirs, err := os.ReadFile(filepath.Join(other.DataDir, "raft.db"))
+	require.NoError(t, err)
+	for _, content := range [][]byte{nil, theirs} {
+		require.NoError(t, os.WriteFile(log, content, 0o600))
+		_, err := New(c)
+		require.ErrorIs(t, err, oncelog.ErrCorrupt)
+		require.ErrorContains(t, err, log)
+		_, err = Verify(c.DataDir)
+		require.ErrorIs(t, err, oncelog.ErrCorrupt)
+	}
+}
+
 func TestANodeRestartsAtOtherAddresses(t *testing.T) {
 	t.Parallel()
 	nodes := startThree(t)

@@ -52,13 +52,13 @@ func Verify(dir string) (v Verified, err error) {
 	if c := v.Store.Cluster; c != uuid.Nil && c != own.ClusterID {
 		return v, fmt.Errorf("%w: the store is of cluster %s, and %s says %s", oncelog.ErrCorrupt, c, path, own.ClusterID)
 	}
-	v.FirstIndex, v.LastIndex, err = verifyLog(filepath.Join(dir, "raft.db"), v.Store.Applied)
+	v.FirstIndex, v.LastIndex, err = verifyLog(filepath.Join(dir, "raft.db"), own, v.Store.Applied)
 	return v, err
 }
 
 // verifyLog reads every entry, and checks that the log goes on where the store
 // ends.
-func verifyLog(path string, applied store.Position) (first, last uint64, err error) {
+func verifyLog(path string, own identityState, applied store.Position) (first, last uint64, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return 0, 0, fmt.Errorf("raft log: %w", err)
 	}
@@ -67,6 +67,11 @@ func verifyLog(path string, applied store.Position) (first, last uint64, err err
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, l.protect("close", l.Close)) }()
+	if own.ClusterID != uuid.Nil {
+		if err := l.own(own.NodeID, own.ClusterID); err != nil {
+			return 0, 0, err
+		}
+	}
 	if first, err = l.FirstIndex(); err != nil {
 		return 0, 0, err
 	}

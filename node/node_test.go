@@ -214,6 +214,7 @@ func TestLeadershipIsHandedOver(t *testing.T) {
 	}
 	_, err := nodes[0].TransferLeadership(t.Context(), "n9")
 	require.ErrorIs(t, err, oncelog.ErrNotFound)
+	awaitReady(t, nodes...) // the last to hear of the new leader, too
 	c, err := nodes[2].Cluster(t.Context())
 	require.NoError(t, err)
 	require.Len(t, c.Nodes, 3)

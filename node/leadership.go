@@ -23,7 +23,6 @@ type leadership struct {
 	identity *identity
 	self     uuid.UUID
 	logger   *slog.Logger
-	observer *raft.Observer
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -42,12 +41,12 @@ func newLeadership(g *group, id *identity, logger *slog.Logger) *leadership {
 // run follows the leader until ctx ends.
 func (l *leadership) run(ctx context.Context) {
 	changes := make(chan raft.Observation, 16)
-	l.observer = raft.NewObserver(changes, false, func(o *raft.Observation) bool {
+	observer := raft.NewObserver(changes, false, func(o *raft.Observation) bool {
 		_, ok := o.Data.(raft.LeaderObservation)
 		return ok
 	})
-	l.group.RegisterObserver(l.observer)
-	defer l.group.DeregisterObserver(l.observer)
+	l.group.RegisterObserver(observer)
+	defer l.group.DeregisterObserver(observer)
 	l.announce()
 	for {
 		select {

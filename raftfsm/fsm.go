@@ -3,7 +3,6 @@ package raftfsm
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -194,9 +193,6 @@ func (f *FSM) Configuration() raft.Configuration {
 	defer f.mu.RUnlock()
 	return f.configuration.decode().Configuration
 }
-
-// errRestored guards against a snapshot that this state machine did not make.
-var errRestored = errors.New("the snapshot to restore was not received by this node")
 
 // corrupt names the metadata that can not be read.
 func corrupt(name string, err error) error {

@@ -46,6 +46,9 @@ func (d *durability) Persist(sink raft.SnapshotSink) error {
 // Release has nothing to release.
 func (d *durability) Release() {}
 
+// errRestored guards against a snapshot that this state machine did not make.
+var errRestored = errors.New("the snapshot to restore was not received by this node")
+
 // Restore replaces the state by a snapshot received from the leader.
 func (f *FSM) Restore(source io.ReadCloser) error {
 	if w, ok := source.(raft.ReadCloserWrapper); ok {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/oncelog/oncelog"
 	"github.com/oncelog/oncelog/raftfsm"
@@ -16,9 +15,8 @@ import (
 // forwarder takes a command to the leader: itself, or one hop over the node port.
 type forwarder struct {
 	leadership *leadership
-	group      *group
+	sequencer  *sequencer
 	caller     *caller
-	clock      func() time.Time
 }
 
 // submit makes one attempt to have a command of one batch applied. The error is
@@ -31,7 +29,7 @@ func (f *forwarder) submit(ctx context.Context, command []byte) ([]store.Outcome
 		return nil, fmt.Errorf("%w: no leader is known", oncelog.ErrNotApplied)
 	case leader == f.leadership.self:
 		// A copy: Raft keeps what it is given, and the batch may be sent again.
-		return f.apply(slices.Clone(command))
+		return f.sequencer.submit(slices.Clone(command))
 	default:
 		reply, err := f.caller.post(ctx, leader, pathForward, command)
 		if err != nil {
@@ -39,20 +37,6 @@ func (f *forwarder) submit(ctx context.Context, command []byte) ([]store.Outcome
 		}
 		return decodeReply(reply)
 	}
-}
-
-// apply puts a command of one batch into the log, as leader.
-func (f *forwarder) apply(command []byte) ([]store.Outcome, error) {
-	raftfsm.Stamp(command, f.clock().UnixNano())
-	response, err := f.group.propose(command)
-	if err != nil {
-		return nil, err
-	}
-	results, ok := response.([]raftfsm.BatchResult)
-	if !ok || len(results) != 1 {
-		return nil, fmt.Errorf("%w: the state machine answered %T", oncelog.ErrOutcomeUnknown, response)
-	}
-	return results[0].Outcomes, results[0].Err
 }
 
 // accept serves pathForward. A forwarded command is never forwarded again.
@@ -64,7 +48,7 @@ func (f *forwarder) accept(_ context.Context, command []byte) ([]byte, error) {
 	if c.Kind != raftfsm.KindPublish || len(c.Batches) != 1 {
 		return nil, fmt.Errorf("%w: a forwarded command has one batch of events", oncelog.ErrNotApplied)
 	}
-	outcomes, err := f.apply(command)
+	outcomes, err := f.sequencer.submit(command)
 	return encodeReply(outcomes, err)
 }
 

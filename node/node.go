@@ -43,6 +43,7 @@ type Node struct {
 	proposer   *proposer
 	reader     *reader
 	forwarder  *forwarder
+	sequencer  *sequencer
 	api        *httpapi.Server
 
 	httpListener, raftListener net.Listener
@@ -189,10 +190,17 @@ func (n *Node) startRaft() error {
 	n.undo = append(n.undo, n.group.leave)
 	n.caller = newCaller(directory)
 	n.leadership = newLeadership(n.group, n.identity, logger)
-	n.forwarder = &forwarder{leadership: n.leadership, group: n.group, caller: n.caller, clock: n.config.Clock}
+	n.sequencer = newSequencer(n.commit)
+	n.forwarder = &forwarder{leadership: n.leadership, sequencer: n.sequencer, caller: n.caller}
 	n.proposer = newProposer(raftfsm.SessionID{Node: own.NodeID, Run: own.session()}, n.forwarder, n.leaderMoved, n.config.QueueBytes)
 	n.reader = newReader(n.leadership, n.group, n.caller)
 	return nil
+}
+
+// commit stamps a command and puts it into the log, as leader.
+func (n *Node) commit(command []byte) (any, error) {
+	raftfsm.Stamp(command, n.config.Clock().UnixNano())
+	return n.group.propose(command)
 }
 
 func clusterName(id uuid.UUID) string {
@@ -234,6 +242,7 @@ func (n *Node) work() {
 	n.background.Go(func() { m.run(ctx) })
 	n.background.Go(func() { n.group.logSize.run(ctx, n.group.Raft, trailingEntries, n.config.Logger) })
 	n.background.Go(n.proposer.run)
+	n.background.Go(n.sequencer.run)
 	n.background.Go(func() { n.enter(ctx, f) })
 }
 
@@ -372,6 +381,7 @@ func (n *Node) shutdown() error {
 	err := n.stopCalls()
 	n.caller.Close()
 	n.reader.tasks.Wait()
+	n.sequencer.close()
 	n.background.Wait()
 	return errors.Join(err, n.unwind())
 }

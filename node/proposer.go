@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// maxInFlight is how many batches a node has under way at once. The next one
-	// fills while they are; there is no timer.
+	// maxInFlight is how many full batches a node, and how many full entries its
+	// leader, has under way at once.
 	maxInFlight = 4
 	// maxUnsettled bounds how far the numbers of unsettled batches may lie apart,
 	// and so what the state machine remembers of this session.
@@ -50,6 +50,8 @@ type proposer struct {
 	//
 	// Invariant: at most queueBytes.
 	bytes int64
+	// queued is the size of the records in queue.
+	queued int
 	// next is the number of the next batch; unsettled the numbers under way.
 	next      uint64
 	unsettled map[uint64]bool
@@ -120,6 +122,9 @@ func (p *proposer) enqueue(pieces []*piece) error {
 	}
 	p.bytes += size
 	p.queue = append(p.queue, pieces...)
+	for _, c := range pieces {
+		p.queued += len(c.records)
+	}
 	p.changed.Signal()
 	return nil
 }
@@ -170,6 +175,7 @@ func (p *proposer) withdraw(c *piece) bool {
 		if queued == c {
 			p.queue = append(p.queue[:i], p.queue[i+1:]...)
 			p.bytes -= c.size()
+			p.queued -= len(c.records)
 			break
 		}
 	}
@@ -225,7 +231,13 @@ func (p *proposer) fill() *batch {
 }
 
 func (p *proposer) mayStart() bool {
-	return len(p.unsettled) < maxInFlight && p.next-p.settled() < maxUnsettled
+	return mayGo(len(p.unsettled), p.queued >= raftfsm.MaxCommandBytes) && p.next-p.settled() < maxUnsettled
+}
+
+// mayGo is Nagle's rule (RFC 896): what is full goes at once, what is not waits
+// until nothing is in flight, and fills the while. There is no timer.
+func mayGo(inFlight int, full bool) bool {
+	return inFlight == 0 || full && inFlight < maxInFlight
 }
 
 // settled is the lowest number that still waits for its answer.
@@ -246,6 +258,7 @@ func (p *proposer) take() []*piece {
 		n++
 	}
 	pieces := append([]*piece(nil), p.queue[:n]...)
+	p.queued -= size
 	clear(p.queue[:n])
 	p.queue = p.queue[n:]
 	return pieces

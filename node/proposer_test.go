@@ -97,36 +97,53 @@ func ask(ctx context.Context, p *proposer, es []oncelog.Event) error {
 
 func TestProposerJoinsWhatWaits(t *testing.T) {
 	t.Parallel()
-	held := make(chan struct{})
-	way := &scriptedWay{next: func(attempt int, _ raftfsm.Batch) error {
-		if attempt <= maxInFlight {
-			<-held
-		}
-		return nil
-	}}
 	synctest.Test(t, func(t *testing.T) {
-		held = make(chan struct{})
-		never := make(chan struct{})
+		held, never := make(chan struct{}), make(chan struct{})
+		way := &scriptedWay{next: func(int, raftfsm.Batch) error { <-held; return nil }}
 		p := newProposer(raftfsm.SessionID{Run: 1}, way, func() <-chan struct{} { return never }, 1<<30)
 		go p.run()
 		var asking sync.WaitGroup
-		for range maxInFlight { // one batch each, all held
+		for range 101 {
 			asking.Go(func() { require.NoError(t, ask(t.Context(), p, events(1, "{}"))) })
 			synctest.Wait()
 		}
-		for range 100 {
-			asking.Go(func() { require.NoError(t, ask(t.Context(), p, events(1, "{}"))) })
-		}
-		synctest.Wait()
-		require.Len(t, way.batches(), maxInFlight)
+		require.Len(t, way.batches(), 1, "what is not full waits")
 		close(held)
 		asking.Wait()
 		p.close(t.Context())
 		synctest.Wait()
 		sent := way.batches()
-		require.Len(t, sent, maxInFlight+1, "all that waited went as one batch")
-		require.Equal(t, 100, sent[maxInFlight].Events)
+		require.Len(t, sent, 2, "all that waited went as one batch")
+		require.Equal(t, 100, sent[1].Events)
 	})
+}
+
+func TestProposerSendsFullBatchesAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		held, never := make(chan struct{}), make(chan struct{})
+		way := &scriptedWay{next: func(int, raftfsm.Batch) error { <-held; return nil }}
+		p := newProposer(raftfsm.SessionID{Run: 1}, way, func() <-chan struct{} { return never }, 1<<30)
+		go p.run()
+		var asking sync.WaitGroup
+		for range maxInFlight + 2 {
+			asking.Go(func() { require.NoError(t, ask(t.Context(), p, []oncelog.Event{fullEvent()})) })
+		}
+		synctest.Wait()
+		require.Len(t, way.batches(), maxInFlight, "and no more than that many")
+		close(held)
+		asking.Wait()
+		p.close(t.Context())
+		synctest.Wait()
+		require.Len(t, way.batches(), maxInFlight+2)
+	})
+}
+
+// fullEvent is an event that fills a batch alone.
+func fullEvent() oncelog.Event {
+	e := events(1, "")[0]
+	e.Payload = append(append([]byte(`{"big":"`), bytesOf('y', raftfsm.MaxCommandBytes)...), `"}`...)
+	return e
 }
 
 func TestProposerSendsTheSameBatchAgain(t *testing.T) {
@@ -188,10 +205,8 @@ func TestProposerWithdrawsWhatNoBatchHas(t *testing.T) {
 	t.Parallel()
 	way := &scriptedWay{next: func(int, raftfsm.Batch) error { return oncelog.ErrNotApplied }}
 	proposing(t, way, 1<<30, func(t *testing.T, p *proposer) {
-		for range maxInFlight {
-			require.NoError(t, p.enqueue(cut(events(1, "{}"), time.Now().Add(time.Minute))))
-			synctest.Wait()
-		}
+		require.NoError(t, p.enqueue(cut(events(1, "{}"), time.Now().Add(time.Minute))))
+		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, ask(ctx, p, events(1, "{}")), oncelog.ErrNotApplied)
@@ -288,7 +303,7 @@ func TestProposerClosedTakesNothing(t *testing.T) {
 func TestCutKeepsOrderAndSize(t *testing.T) {
 	t.Parallel()
 	es := events(5000, `{"text":"`+string(bytesOf('x', 280))+`"}`)
-	es[100].Payload = append(append([]byte(`{"big":"`), bytesOf('y', raftfsm.MaxCommandBytes)...), `"}`...)
+	es[100] = fullEvent()
 	pieces := cut(es, time.Time{})
 	require.Greater(t, len(pieces), 3)
 	total := 0

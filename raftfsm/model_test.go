@@ -124,8 +124,15 @@ func drawScenario(t *rapid.T) *scenario {
 		s.logs, s.results = append(s.logs, log), append(s.results, result)
 	}
 	publish := func(x sent) {
-		log := h.command(command(x.batch, int64(h.index)))
-		add(log, []BatchResult{s.model.publish(x.batch, x.events)})
+		result, encoded := s.model.publish(x.batch, x.events), command(x.batch, int64(h.index))
+		last := len(s.logs) - 1
+		if results, ok := s.results[last].([]BatchResult); ok && rapid.Bool().Draw(t, "join") {
+			s.logs[last].Data = Join(s.logs[last].Data, encoded)
+			Stamp(s.logs[last].Data, int64(h.index))
+			s.results[last] = append(results, result)
+			return
+		}
+		add(h.command(encoded), []BatchResult{result})
 	}
 	configure := func(members []uuid.UUID) {
 		s.model.configure(members)

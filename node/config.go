@@ -8,7 +8,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/oncelog/oncelog"
+	"github.com/oncelog/oncelog/raftfsm/store"
 )
 
 // Config says what a node is. Only DataDir is required.
@@ -58,8 +61,11 @@ type Config struct {
 	// Clock tells the time that is stamped on events. Default time.Now.
 	Clock func() time.Time
 
-	// disk, in tests, stands between the Raft log and its file.
-	disk func(boltStore) boltStore
+	// The rest is for tests. disk stands between the Raft log and its file, appends
+	// between Raft and its log; store changes the store's options.
+	disk    func(boltStore) boltStore
+	appends func(*guardedLog) raft.LogStore
+	store   func(*store.Options)
 }
 
 // Timing is a set of Raft time-outs.
@@ -103,6 +109,15 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
+	}
+	if c.disk == nil {
+		c.disk = func(s boltStore) boltStore { return s }
+	}
+	if c.appends == nil {
+		c.appends = func(l *guardedLog) raft.LogStore { return l }
+	}
+	if c.store == nil {
+		c.store = func(*store.Options) {}
 	}
 	return c
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,10 +27,17 @@ type faultyDisk struct {
 type diskFault struct {
 	err  error
 	hold chan struct{}
+	// times is how many writes it concerns; 0 is all.
+	times int64
+	seen  atomic.Int64
+}
+
+func (f *diskFault) strikes() bool {
+	return f != nil && (f.times == 0 || f.seen.Add(1) <= f.times)
 }
 
 func (d faultyDisk) StoreLogs(logs []*raft.Log) error {
-	if f := d.fault.Load(); f != nil {
+	if f := d.fault.Load(); f.strikes() {
 		if f.hold != nil {
 			<-f.hold
 		}
@@ -38,27 +46,61 @@ func (d faultyDisk) StoreLogs(logs []*raft.Log) error {
 	return d.boltStore.StoreLogs(logs)
 }
 
-// load publishes through a node until ctx ends, and returns how many events were
-// acknowledged.
-func load(ctx context.Context, n *Node, prefix string, acked *atomic.Int64) {
-	for i := 0; ctx.Err() == nil; i++ {
-		es := bulky(i*10, i*10+10)
-		for j := range es {
-			es[j].EventID = prefix + es[j].EventID
-		}
-		if receipts, err := n.publish(ctx, es); err == nil {
-			acked.Add(int64(len(receipts)))
-		}
-	}
+// load is what a client publishes through one node.
+type load struct {
+	acked atomic.Int64
+	// errs are the errors that the client saw; read them after end.
+	errs []error
+	stop context.CancelFunc
+	done chan struct{}
 }
 
-// FAULTS 4 and 22: a node whose disk fails stops, says why, and never
-// acknowledges again. The others go on, and it catches up when its disk is back,
-// under the same leader.
+// startLoad publishes through a node until end is called.
+func startLoad(t *testing.T, n *Node, prefix string) *load {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	l := &load{stop: stop, done: make(chan struct{})}
+	t.Cleanup(l.end)
+	go func() {
+		defer close(l.done)
+		for i := 0; ctx.Err() == nil; i++ {
+			es := bulky(i*10, i*10+10)
+			for j := range es {
+				es[j].EventID = prefix + es[j].EventID
+			}
+			receipts, err := n.publish(ctx, es)
+			if err != nil && ctx.Err() == nil {
+				l.errs = append(l.errs, err)
+			}
+			l.acked.Add(int64(len(receipts)))
+		}
+	}()
+	l.await(t, 50)
+	return l
+}
+
+func (l *load) end() {
+	l.stop()
+	<-l.done
+}
+
+// await waits for further receipts.
+func (l *load) await(t *testing.T, more int64) {
+	t.Helper()
+	at := l.acked.Load()
+	require.Eventually(t, func() bool { return l.acked.Load() >= at+more }, 20*time.Second, time.Millisecond, "load runs")
+}
+
+// FAULTS 4 and 22: a node whose disk fails, be it once, stops, says why, and never
+// acknowledges again. The clients of the others see no error, and the node catches
+// up when its disk is back, under the same leader.
 func TestADiskThatFailsStopsItsNodeAlone(t *testing.T) {
 	t.Parallel()
-	for _, who := range []string{"leader", "follower"} {
-		t.Run(who, func(t *testing.T) {
+	for _, test := range []struct {
+		who   string
+		times int64
+	}{{"leader", 0}, {"leader", 1}, {"follower", 0}, {"follower", 1}} {
+		t.Run(fmt.Sprintf("%s, %d times", test.who, test.times), func(t *testing.T) {
 			t.Parallel()
 			faults := map[string]*atomic.Pointer[diskFault]{}
 			nodes := startCluster(t, func(c *Config) {
@@ -68,45 +110,85 @@ func TestADiskThatFailsStopsItsNodeAlone(t *testing.T) {
 			})
 			leader, others := leaderOf(t, nodes)
 			broken, alive := leader, others
-			if who == "follower" {
+			if test.who == "follower" {
 				broken, alive = others[0], []*restartable{leader, others[1]}
 			}
 			ended := make(chan error, 1)
 			go func() { ended <- broken.Run(context.Background()) }()
-			loading, stop := context.WithCancel(t.Context())
-			var acked atomic.Int64
-			done := make(chan struct{})
-			go func() { defer close(done); load(loading, alive[0].Node, "a-", &acked) }()
-			require.Eventually(t, func() bool { return acked.Load() > 50 }, 20*time.Second, time.Millisecond, "load runs")
+			loads := []*load{startLoad(t, alive[0].Node, "a-"), startLoad(t, alive[1].Node, "b-")}
 
 			eio := errors.New("input/output error")
-			faults[broken.c.Name].Store(&diskFault{err: eio})
+			faults[broken.c.Name].Store(&diskFault{err: eio, times: test.times})
 			err := <-ended
 			require.ErrorIs(t, err, eio)
 			require.ErrorContains(t, err, broken.group.log.path)
 			_, err = broken.publish(t.Context(), []oncelog.Event{someEvent("too late")})
 			require.Error(t, err)
 
-			at := acked.Load()
-			require.Eventually(t, func() bool { return acked.Load() > at+100 }, 20*time.Second, time.Millisecond, "the others go on")
+			loads[0].await(t, 100)
+			loads[1].await(t, 100)
 			faults[broken.c.Name].Store(nil)
 			before, _ := alive[0].group.LeaderWithID()
 			broken.restart()
 			awaitReady(t, broken.Node)
 			after, _ := alive[0].group.LeaderWithID()
 			require.Equal(t, before, after, "nobody else had to restart")
-			stop()
-			<-done
-			stats, err := alive[0].Stats(t.Context(), oncelog.Linearizable)
-			require.NoError(t, err)
-			require.GreaterOrEqual(t, stats.Unique, uint64(acked.Load()))
-			require.Eventually(t, func() bool {
-				mine, digest := broken.group.fsm.State()
-				theirs, same := alive[0].group.fsm.State()
-				return mine.Applied == theirs.Applied && digest == same
-			}, 20*time.Second, 10*time.Millisecond)
+			var acked int64
+			for _, l := range loads {
+				l.end()
+				require.Empty(t, l.errs, "the clients of the others see no error")
+				acked += l.acked.Load()
+			}
+			require.GreaterOrEqual(t, awaitLevel(t, nodes).Unique, uint64(acked))
 		})
 	}
+}
+
+// refusingLog refuses appends, as a full disk would, and unlike our own log it
+// does not end the node: the follower says no to its leader, and goes on.
+type refusingLog struct {
+	*guardedLog
+	refusals *atomic.Int64
+}
+
+func (l refusingLog) StoreLogs(logs []*raft.Log) error {
+	if l.refusals.Add(-1) >= 0 {
+		return errors.New("no")
+	}
+	return l.guardedLog.StoreLogs(logs)
+}
+
+// FAULTS 22, hashicorp/raft#612: with Raft's pipelining, a follower that refused
+// one append could stay behind until its leader was restarted.
+func TestAFollowerThatRefusesAppendsCatchesUp(t *testing.T) {
+	t.Parallel()
+	refusals := map[string]*atomic.Int64{}
+	nodes := startCluster(t, func(c *Config) {
+		refused := new(atomic.Int64)
+		refusals[c.Name] = refused
+		c.appends = func(l *guardedLog) raft.LogStore { return refusingLog{l, refused} }
+	})
+	leader, others := leaderOf(t, nodes)
+	refusing := others[0]
+	before, term := leader.ID(), leader.group.CurrentTerm()
+	loads := []*load{startLoad(t, leader.Node, "a-"), startLoad(t, others[1].Node, "b-"), startLoad(t, refusing.Node, "c-")}
+	for _, times := range []int64{1, 1, 3, 5} {
+		refusals[refusing.c.Name].Store(times)
+		require.Eventually(t, func() bool { return refusals[refusing.c.Name].Load() < 0 }, 20*time.Second, time.Millisecond, "appends were refused, and then taken")
+		for _, l := range loads {
+			l.await(t, 50)
+		}
+		at := leader.group.CommitIndex()
+		require.Eventually(t, func() bool { return refusing.group.store.Applied().Index >= at }, 20*time.Second, time.Millisecond, "it catches up under load")
+	}
+	for _, l := range loads {
+		l.end()
+		require.Empty(t, l.errs)
+	}
+	awaitLevel(t, nodes)
+	after, _, _ := refusing.leadership.leader()
+	require.Equal(t, before, after.String())
+	require.Equal(t, term, leader.group.CurrentTerm(), "under the same leader, in the same term")
 }
 
 // FAULTS 6: a disk that hangs. Raft alone would let such a leader lead on.

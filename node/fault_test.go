@@ -84,6 +84,13 @@ func leaderOf(t *testing.T, nodes []*restartable) (leader *restartable, others [
 // digest and the expected counters.
 func requireLevel(t *testing.T, nodes []*restartable, want store.Counters) {
 	t.Helper()
+	require.Equal(t, want, awaitLevel(t, nodes).Counters)
+}
+
+// awaitLevel waits until all nodes are at one applied index, and requires one
+// state and one digest.
+func awaitLevel(t *testing.T, nodes []*restartable) store.State {
+	t.Helper()
 	require.Eventually(t, func() bool {
 		first := nodes[0].group.store.Applied()
 		return !slices.ContainsFunc(nodes, func(n *restartable) bool {
@@ -91,12 +98,12 @@ func requireLevel(t *testing.T, nodes []*restartable, want store.Counters) {
 		})
 	}, 20*time.Second, 10*time.Millisecond, "the nodes get level")
 	first, digest := nodes[0].group.fsm.State()
-	require.Equal(t, want, first.Counters)
 	for _, n := range nodes[1:] {
 		state, same := n.group.fsm.State()
 		require.Equal(t, first, state, "node %s", n.c.Name)
 		require.Equal(t, digest, same, "node %s", n.c.Name)
 	}
+	return first
 }
 
 // bulky are events large enough to fill small logs quickly.

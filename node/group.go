@@ -57,13 +57,14 @@ func openStores(c Config, own identityState, fail func(error)) (g *group, err er
 			err = errors.Join(err, g.closeStores())
 		}
 	}()
-	g.store, err = store.Open(filepath.Join(c.DataDir, "store"), store.Options{
+	options := store.Options{
 		CacheBytes:    c.CacheBytes,
 		MemTableBytes: c.MemTableBytes,
 		Logger:        c.Logger.With("component", "store"),
 		OnError:       fail,
-	})
-	if err != nil {
+	}
+	c.store(&options)
+	if g.store, err = store.Open(filepath.Join(c.DataDir, "store"), options); err != nil {
 		return g, err
 	}
 	if g.fsm, err = raftfsm.New(g.store, fail); err != nil {
@@ -74,9 +75,7 @@ func openStores(c Config, own identityState, fail func(error)) (g *group, err er
 	if err != nil {
 		return g, err
 	}
-	if c.disk != nil {
-		g.log.store = c.disk(g.log.store)
-	}
+	g.log.store = c.disk(g.log.store)
 	if err := g.log.own(own.NodeID, own.ClusterID); err != nil {
 		return g, err
 	}
@@ -105,7 +104,7 @@ func (g *group) start(c Config, id *identity, streams raft.StreamLayer, addresse
 		Logger:                  logger.Named("transport"),
 		MsgpackUseNewTimeFormat: true,
 	})
-	logs, err := raft.NewLogCache(logCacheEntries, g.log)
+	logs, err := raft.NewLogCache(logCacheEntries, c.appends(g.log))
 	if err == nil {
 		g.Raft, err = g.newRaft(raftConfig(c, id, logger), logs)
 	}

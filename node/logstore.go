@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -75,6 +76,10 @@ func openLog(path string, fail func(error), written func(uint64, int)) (*guarded
 	})
 	if err != nil {
 		return nil, err
+	}
+	// bolt syncs the file that it makes, and not the file's name.
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return nil, errors.Join(fmt.Errorf("raft log %s: %w", path, err), l.Close())
 	}
 	return l, nil
 }

@@ -19,7 +19,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -33,10 +32,10 @@ import (
 
 // Client is safe for concurrent use.
 type Client struct {
-	rotation rotation
-	retry    bool
-	patience time.Duration
-	http     *http.Client
+	rotation  rotation
+	retry     bool
+	patience  time.Duration
+	transport *transport
 	// decoders holds *wire.Decoder.
 	decoders sync.Pool
 
@@ -75,7 +74,7 @@ func New(targets []string, options ...Option) (*Client, error) {
 	if s.patience <= 0 {
 		return nil, fmt.Errorf("client: a patience of %s; it must be more than 0", s.patience)
 	}
-	c := &Client{retry: s.retry, patience: s.patience, http: &http.Client{Transport: transport(s.concurrency), CheckRedirect: stay}}
+	c := &Client{retry: s.retry, patience: s.patience, transport: newTransport(s.concurrency)}
 	c.decoders.New = func() any { return new(wire.Decoder) }
 	if len(targets) == 0 {
 		return nil, errors.New("client: no target")
@@ -104,22 +103,8 @@ func baseURL(target string) (string, error) {
 	return u.Scheme + "://" + u.Host, nil
 }
 
-func transport(concurrency int) *http.Transport {
-	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-		MaxIdleConnsPerHost: concurrency,
-		IdleConnTimeout:     time.Minute,
-		// Answers are small, or streams that are read at once.
-		DisableCompression: true,
-	}
-}
-
-// stay follows no redirect: no node sends one, and what else does should be seen.
-func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-
 // Close drops the idle connections. Calls under way are not touched.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() { c.transport.close() }
 
 // Resent is how many requests were sent again so far.
 func (c *Client) Resent() int64 { return c.resent.Load() }

@@ -81,7 +81,7 @@ func (c *Client) limitOf(ctx context.Context, trial bool) time.Duration {
 }
 
 // outgoing is a request's body: each part that the connection takes is a sign of
-// life. It is read by the transport's goroutine only.
+// life.
 type outgoing struct {
 	io.Reader
 	patience *patience

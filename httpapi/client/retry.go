@@ -152,7 +152,7 @@ func (c *Client) send(ctx context.Context, t *target, trial bool, r request) (*h
 		c.rotation.unclear(t)
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	res, err := c.http.Do(hr)
+	res, err := c.transport.roundTrip(hr)
 	if err != nil {
 		err = p.explain(err)
 		p.close()
@@ -181,15 +181,12 @@ func (c *Client) noteFailure(ctx context.Context, t *target, err error) {
 
 // newRequest is one attempt at r.
 func newRequest(p *patience, base string, r request) (*http.Request, error) {
-	body := func() io.ReadCloser { return io.NopCloser(outgoing{bytes.NewReader(r.body), p}) }
 	hr, err := http.NewRequestWithContext(p.ctx, r.method, base+r.path, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
 	if r.body != nil {
-		hr.Body, hr.ContentLength = body(), int64(len(r.body))
-		// The transport sends a request again that an idle connection did not take.
-		hr.GetBody = func() (io.ReadCloser, error) { return body(), nil }
+		hr.Body, hr.ContentLength = io.NopCloser(outgoing{bytes.NewReader(r.body), p}), int64(len(r.body))
 		hr.Header["Content-Type"] = []string{"application/json"}
 	}
 	if r.accept != "" {

@@ -17,6 +17,7 @@ import (
 // serveOptions are the flags of serve.
 type serveOptions struct {
 	node      node.Config
+	pprofAddr string
 	config    string
 	logLevel  string
 	logFormat string
@@ -62,6 +63,7 @@ func (o *serveOptions) declare(flags *pflag.FlagSet) {
 	flags.StringVar(&o.node.RaftAdvertise, "raft-advertise", "", "host:port told to the other nodes in place of --raft-addr, such as a proxy's")
 	flags.IntVar(&o.node.BootstrapExpect, "bootstrap-expect", 0, "how many new nodes found the cluster together, 1 to 7 (default 1 without --join; with it, the node waits to be taken in)")
 	flags.StringSliceVar(&o.node.Join, "join", nil, "gossip addresses of other nodes, host:port")
+	flags.StringVar(&o.pprofAddr, "pprof-addr", "", "address of profiles for \"go tool pprof\", host:port (default none)")
 	flags.StringVar(&o.config, "config", "", "file of settings, in TOML")
 	choiceVar(flags, &o.logLevel, "log-level", "least level that is logged", "info", "debug", "warn", "error")
 	choiceVar(flags, &o.logFormat, "log-format", "form of the log", logText, logJSON)
@@ -82,8 +84,11 @@ func (o *serveOptions) complete(flags *pflag.FlagSet) error {
 			return err
 		}
 	}
-	if o.node.RaftAdvertise != "" {
-		if err := checkAddr("raft-advertise", o.node.RaftAdvertise); err != nil {
+	for flag, addr := range map[string]string{"raft-advertise": o.node.RaftAdvertise, "pprof-addr": o.pprofAddr} {
+		if addr == "" {
+			continue
+		}
+		if err := checkAddr(flag, addr); err != nil {
 			return err
 		}
 	}
@@ -108,6 +113,14 @@ const (
 // serve runs a node until ctx ends or the node must stop.
 func serve(ctx context.Context, c *console, o serveOptions) error {
 	o.node.Logger = newLogger(c.err, o.logLevel, o.logFormat)
+	if o.pprofAddr != "" {
+		p, err := serveProfiles(ctx, o.pprofAddr)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = p.Close() }()
+		c.say("profiles are at http://%s/debug/pprof/", p.Addr())
+	}
 	o.node.Version = version().Version
 	n, err := node.New(o.node)
 	if errors.Is(err, node.ErrConfig) {

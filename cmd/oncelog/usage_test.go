@@ -28,6 +28,7 @@ func TestWrongUse(t *testing.T) {
 		"serve --gossip-addr h:65536":            `--gossip-addr "h:65536": must be host:port`,
 		"serve --join a:1,b":                     `--join "b": must be host:port`,
 		"serve --bootstrap-expect 8":             "--bootstrap-expect 8: must be 1 to 7",
+		"serve --pprof-addr nowhere":             "--pprof-addr",
 		"serve --log-level loud":                 `--log-level "loud": must be info or debug or warn or error`,
 		"serve --log-format xml":                 `--log-format "xml": must be text or json`,
 		"serve --config /no/such/file":           `--config "/no/such/file": must be a file of settings in TOML`,

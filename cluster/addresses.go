@@ -40,7 +40,7 @@ func (p port) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(
 func (o Options) addresses() ([]Addresses, error) {
 	var held listeners
 	defer held.close()
-	addrs := make([]Addresses, o.Nodes)
+	addrs := make([]Addresses, o.all())
 	planned := make(map[int]string)
 	var faults []error
 	for i := range addrs {

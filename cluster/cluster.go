@@ -73,9 +73,13 @@ func (c *Cluster) startOrClose(ctx context.Context) (*Cluster, error) {
 	return c, nil
 }
 
-// Start starts the nodes that do not run, in order, and waits until all are ready.
+// Start starts the nodes that do not run, in order, and waits until all are
+// ready. Those that are to join are started only if they have been before.
 func (c *Cluster) Start(ctx context.Context) error {
 	for _, n := range c.nodes {
+		if n.spec.expect == 0 && !n.begun() {
+			continue
+		}
 		if err := n.Start(); err != nil && !errors.Is(err, ErrRunning) {
 			return err
 		}

@@ -32,6 +32,9 @@ type linkFaults struct {
 	cut    bool
 	silent [2]bool
 	delay  time.Duration
+	// rate is how many bytes pass in a second, each way of each connection; 0
+	// means any.
+	rate int
 	// everyReply is which reply is lost, 0 where none is; replies counts them.
 	everyReply, replies int
 }
@@ -71,6 +74,13 @@ func (l *Link) Delay(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.faults.delay = d
+}
+
+// Throttle lets so many bytes pass in a second, each way of each connection.
+func (l *Link) Throttle(bytesPerSecond int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.faults.rate = bytesPerSecond
 }
 
 // LoseReplies lets requests through and loses every nth reply: in its place the
@@ -137,6 +147,16 @@ func (l *Link) delay() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.faults.delay
+}
+
+// passage is how long some bytes are on their way because the link is narrow.
+func (l *Link) passage(size int) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.faults.rate == 0 {
+		return 0
+	}
+	return time.Duration(size) * time.Second / time.Duration(l.faults.rate)
 }
 
 // verdict is what becomes of some bytes.

@@ -180,6 +180,20 @@ func TestDelayedLinkIsLateAndWhole(t *testing.T) {
 	require.NoError(t, l.proxy.Close(), "nothing that is delayed holds up the end")
 }
 
+func TestThrottledLinkIsSlowAndWhole(t *testing.T) {
+	t.Parallel()
+	l, a := newLane(t), uuid.New()
+	conn := l.connect(t, a, kindRaft)
+	l.link(a).Throttle(100_000)
+	start := time.Now()
+	require.NoError(t, echo(conn, bytes.Repeat([]byte("x"), 5000)))
+	require.GreaterOrEqual(t, time.Since(start), 2*50*time.Millisecond, "both ways take their time")
+	l.link(a).Throttle(1)
+	_, err := conn.Write([]byte("more than this test waits for"))
+	require.NoError(t, err)
+	require.NoError(t, l.proxy.Close(), "nothing that is slow holds up the end")
+}
+
 // frame is an empty or longer frame of HTTP/2 with some bytes in it.
 func frame(kind byte, length int) []byte {
 	return append([]byte{byte(length >> 16), byte(length >> 8), byte(length), kind, 0, 0, 0, 0, 1}, bytes.Repeat([]byte{frameHeaders}, length)...)

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/google/uuid"
+
+	"github.com/oncelog/oncelog"
 )
 
 // linkHost is where the proxies of links listen and what the nodes tell each
@@ -69,12 +72,16 @@ func (n *Node) identities(ctx context.Context, nodes []*Node) (map[string]uuid.U
 	}
 	ids := make(map[string]uuid.UUID)
 	for _, m := range view.Nodes {
+		// A dead node may be there beside the one that replaces it.
+		if _, ok := ids[m.Name]; ok && m.Status != oncelog.Alive {
+			continue
+		}
 		if ids[m.Name], err = uuid.Parse(m.ID); err != nil {
 			return nil, fmt.Errorf("the id of %s: %w", m.Name, err)
 		}
 	}
 	for _, other := range nodes {
-		if _, ok := ids[other.Name()]; !ok {
+		if _, ok := ids[other.Name()]; !ok && other.begun() {
 			return nil, fmt.Errorf("it does not know %s", other.Name())
 		}
 	}
@@ -83,13 +90,11 @@ func (n *Node) identities(ctx context.Context, nodes []*Node) (map[string]uuid.U
 
 // Between is the link with the connections that from dials to to.
 func (l *Links) Between(from, to *Node) *Link {
-	for i, n := range l.nodes {
-		if n == to {
-			return l.proxies[i].link(l.ids[from.Name()])
-		}
-	}
-	return nil
+	return l.before(to).link(l.ids[from.Name()])
 }
+
+// before is the proxy that stands before a node.
+func (l *Links) before(n *Node) *proxy { return l.proxies[slices.Index(l.nodes, n)] }
 
 // Cut cuts two nodes off from each other.
 func (l *Links) Cut(a, b *Node) {
@@ -103,8 +108,9 @@ func (l *Links) Silence(from, to *Node) {
 	l.Between(to, from).Silence(Back)
 }
 
-// Isolate cuts a node off from all others.
+// Isolate cuts a node off from all others, and from those that are yet to come.
 func (l *Links) Isolate(n *Node) {
+	l.before(n).setShut(true)
 	for _, other := range l.nodes {
 		if other != n {
 			l.Cut(n, other)
@@ -115,19 +121,9 @@ func (l *Links) Isolate(n *Node) {
 // Heal ends the faults of all links.
 func (l *Links) Heal() {
 	for _, p := range l.proxies {
+		p.setShut(false)
 		for _, link := range p.all() {
 			link.Heal()
 		}
 	}
-}
-
-// all are the proxy's links.
-func (p *proxy) all() []*Link {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	links := make([]*Link, 0, len(p.links))
-	for _, l := range p.links {
-		links = append(links, l)
-	}
-	return links
 }

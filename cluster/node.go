@@ -104,6 +104,13 @@ func (n *Node) PID() int {
 	return n.life.pid()
 }
 
+// begun tells whether the node was ever started.
+func (n *Node) begun() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.life != nil
+}
+
 // Alive tells whether the node can answer: it runs and is not paused.
 func (n *Node) Alive() bool {
 	n.mu.Lock()

@@ -12,6 +12,9 @@ import (
 type Options struct {
 	// Nodes is how many nodes there are, 1 to 7, named n1, n2 and so on. Default 3.
 	Nodes int
+	// Joiners is how many more nodes there are, which come after the others and
+	// found nothing: each joins when [Node.Start] starts it for the first time.
+	Joiners int
 	// Dir holds the data of n1 in Dir/n1 and its log in Dir/n1.log, and so on.
 	// Data that is there already is used. It is made if it does not exist.
 	Dir string
@@ -56,10 +59,15 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// all counts the nodes.
+func (o Options) all() int { return o.Nodes + o.Joiners }
+
 func (o Options) validate() error {
 	switch {
 	case o.Nodes < 1 || o.Nodes > maxNodes:
 		return fmt.Errorf("%w: %d nodes; 1 to %d are possible", ErrOptions, o.Nodes, maxNodes)
+	case o.Joiners < 0 || o.all() > maxNodes:
+		return fmt.Errorf("%w: %d nodes and %d to join; %d in all are possible", ErrOptions, o.Nodes, o.Joiners, maxNodes)
 	case o.Dir == "":
 		return fmt.Errorf("%w: a data directory is required", ErrOptions)
 	case o.Patience < 0:
@@ -93,8 +101,9 @@ type spec struct {
 	addrs   Addresses
 	// advertise is the host that the node tells others, "" for that of its addresses.
 	advertise string
-	// join lists the gossip addresses of all the others.
-	join   []string
+	// join lists the gossip addresses of all the other founders.
+	join []string
+	// expect is the number of founders, 0 for a node that is not one of them.
 	expect int
 }
 
@@ -123,12 +132,15 @@ func (o Options) specs() ([]spec, error) {
 			addrs[i].Gossip = onLinkHost(addrs[i].Gossip)
 		}
 	}
-	specs := make([]spec, o.Nodes)
+	specs := make([]spec, o.all())
 	for i := range specs {
-		s := spec{name: nodeName(i), addrs: addrs[i], advertise: advertise, expect: o.Nodes}
+		s := spec{name: nodeName(i), addrs: addrs[i], advertise: advertise}
 		s.dir = filepath.Join(dir, s.name)
 		s.logPath = s.dir + ".log"
-		for j, other := range addrs {
+		if i < o.Nodes {
+			s.expect = o.Nodes
+		}
+		for j, other := range addrs[:o.Nodes] {
 			if j != i {
 				s.join = append(s.join, other.Gossip)
 			}

@@ -22,7 +22,9 @@ func serveArgs(s spec) []string {
 	args := []string{
 		"serve", "--name", s.name, "--data-dir", s.dir,
 		"--http-addr", s.addrs.HTTP, "--raft-addr", s.addrs.Raft, "--gossip-addr", s.addrs.Gossip,
-		"--bootstrap-expect", strconv.Itoa(s.expect),
+	}
+	if s.expect > 0 {
+		args = append(args, "--bootstrap-expect", strconv.Itoa(s.expect))
 	}
 	if len(s.join) > 0 {
 		args = append(args, "--join", strings.Join(s.join, ","))

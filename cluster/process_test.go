@@ -99,13 +99,14 @@ func TestOptionsAreChecked(t *testing.T) {
 		is   error
 		says string
 	}{
-		"too many nodes": {Options{Nodes: 8}, ErrOptions, "8 nodes; 1 to 7 are possible"},
-		"fewer than one": {Options{Nodes: -1}, ErrOptions, "-1 nodes"},
-		"no directory":   {Options{Dir: "-"}, ErrOptions, "a data directory is required"},
-		"no port":        {Options{HTTPPort: 65534}, ErrOptions, "HTTP port of n3: 65536 is no port"},
-		"one port twice": {Options{HTTPPort: 25001, RaftPort: 25002}, ErrOptions, "25002 is the Raft port of n1 too"},
-		"port in use":    {Options{RaftPort: port - 1, Nodes: 2}, ErrPortInUse, fmt.Sprintf("Raft port of n2: the port is in use: listen tcp 127.0.0.1:%d", port)},
-		"a file":         {Options{Dir: filepath.Join(file, "below")}, nil, "data directory: mkdir"},
+		"too many nodes":  {Options{Nodes: 8}, ErrOptions, "8 nodes; 1 to 7 are possible"},
+		"fewer than one":  {Options{Nodes: -1}, ErrOptions, "-1 nodes"},
+		"too many in all": {Options{Nodes: 5, Joiners: 3}, ErrOptions, "5 nodes and 3 to join; 7 in all are possible"},
+		"no directory":    {Options{Dir: "-"}, ErrOptions, "a data directory is required"},
+		"no port":         {Options{HTTPPort: 65534}, ErrOptions, "HTTP port of n3: 65536 is no port"},
+		"one port twice":  {Options{HTTPPort: 25001, RaftPort: 25002}, ErrOptions, "25002 is the Raft port of n1 too"},
+		"port in use":     {Options{RaftPort: port - 1, Nodes: 2}, ErrPortInUse, fmt.Sprintf("Raft port of n2: the port is in use: listen tcp 127.0.0.1:%d", port)},
+		"a file":          {Options{Dir: filepath.Join(file, "below")}, nil, "data directory: mkdir"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -34,9 +34,12 @@ type proxy struct {
 	close   context.CancelFunc
 	done    sync.WaitGroup
 
-	// mu guards links, which are by the dialler's id.
-	mu    sync.Mutex
+	// mu guards what follows.
+	mu sync.Mutex
+	// links are by the dialler's id. Those that are yet to come begin cut where
+	// shut is set.
 	links map[uuid.UUID]*Link
+	shut  bool
 }
 
 // openProxy listens at addr for the node at target.
@@ -114,7 +117,26 @@ func (p *proxy) link(dialler uuid.UUID) *Link {
 	l, ok := p.links[dialler]
 	if !ok {
 		l = newLink()
+		l.faults.cut = p.shut
 		p.links[dialler] = l
 	}
 	return l
+}
+
+// setShut says how the links begin that are yet to come.
+func (p *proxy) setShut(shut bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shut = shut
+}
+
+// all are the links so far.
+func (p *proxy) all() []*Link {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	links := make([]*Link, 0, len(p.links))
+	for _, l := range p.links {
+		links = append(links, l)
+	}
+	return links
 }

@@ -34,6 +34,7 @@ func beNode(args []string) int {
 	flags.StringVar(&c.HTTPAddr, "http-addr", "", "")
 	flags.StringVar(&c.RaftAddr, "raft-addr", "", "")
 	flags.StringVar(&c.GossipAddr, "gossip-addr", "", "")
+	flags.StringVar(&c.AdvertiseHost, "advertise-host", "", "")
 	flags.IntVar(&c.BootstrapExpect, "bootstrap-expect", 0, "")
 	flags.Func("join", "", func(s string) error {
 		c.Join = strings.Split(s, ",")

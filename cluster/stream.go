@@ -91,7 +91,7 @@ func (s *stream) read(w Way, first []byte, pieces chan<- piece) {
 // handed over everything up to an end that the sender made.
 func (s *stream) write(w Way, pieces <-chan piece) bool {
 	for p := range pieces {
-		if !s.await(p.due) {
+		if !s.await(p.due) || !s.await(time.Now().Add(s.link.passage(len(p.data)))) {
 			return false
 		}
 		switch s.link.judge(s, w, p.data) {

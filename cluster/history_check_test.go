@@ -235,8 +235,3 @@ func simulate(chance *rand.Rand) []operation {
 	}
 	return ops
 }
-
-// between is a time that chance gives, from least to less than most.
-func between(chance *rand.Rand, least, most time.Duration) time.Duration {
-	return least + time.Duration(chance.Int64N(int64(most-least)))
-}

@@ -16,6 +16,8 @@ import (
 const (
 	binaryVariable = "CLUSTER_TEST_BINARY"
 	parentVariable = "CLUSTER_TEST_PARENT_DIR"
+	// raceVariable has the nodes' program built with the race detector.
+	raceVariable = "ONCELOG_RACE"
 )
 
 func TestMain(m *testing.M) {
@@ -45,7 +47,11 @@ func (w withBinary) Run() int {
 }
 
 func build(path string) error {
-	out, err := exec.Command("go", "build", "-o", path, "github.com/oncelog/oncelog/cmd/oncelog").CombinedOutput()
+	args := []string{"build", "-o", path}
+	if os.Getenv(raceVariable) != "" {
+		args = append(args, "-race")
+	}
+	out, err := exec.Command("go", append(args, "github.com/oncelog/oncelog/cmd/oncelog")...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("build the program: %w\n%s", err, out)
 	}

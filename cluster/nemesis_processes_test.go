@@ -1,0 +1,236 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// processFaults are those of whole nodes.
+var processFaults = []fault{
+	{"kill leader", func(ctx context.Context, m *nemesis, chance *rand.Rand) error {
+		return m.kill(ctx, chance, m.leader(ctx, chance))
+	}},
+	{"kill follower", func(ctx context.Context, m *nemesis, chance *rand.Rand) error {
+		return m.kill(ctx, chance, m.follower(ctx, chance))
+	}},
+	{"kill leader after leader", killTwoLeaders},
+	{"kill all", killAll},
+	{"kill at the start", killAtTheStart},
+	{"pause leader", func(ctx context.Context, m *nemesis, chance *rand.Rand) error {
+		return m.pause(ctx, chance, m.leader(ctx, chance))
+	}},
+	{"pause follower", func(ctx context.Context, m *nemesis, chance *rand.Rand) error {
+		return m.pause(ctx, chance, m.follower(ctx, chance))
+	}},
+	{"stutter", stutter},
+	{"slow disk", slowDisk},
+	{"restart", restart},
+	{"transfer", transfer},
+	{"wipe", wipe},
+	{"join", join},
+}
+
+// kill kills a node and starts it again later.
+func (m *nemesis) kill(ctx context.Context, chance *rand.Rand, n *Node) error {
+	d := between(chance, 0, 3*time.Second)
+	m.note("kill %s for %s", n, d.Round(time.Millisecond))
+	if err := n.Kill(); err != nil {
+		return err
+	}
+	rest(ctx, d)
+	err := n.Start()
+	m.settle(ctx, chance)
+	return err
+}
+
+// killTwoLeaders kills the leader and then the next one, so that those that are
+// left have no majority for a while.
+func killTwoLeaders(ctx context.Context, m *nemesis, chance *rand.Rand) error {
+	first := m.leader(ctx, chance)
+	m.note("kill leader after leader, first %s", first)
+	err := first.Kill()
+	rest(ctx, between(chance, 300*time.Millisecond, 2*time.Second))
+	second := m.leader(ctx, chance)
+	if second == first {
+		return errors.Join(err, first.Start())
+	}
+	m.note("kill leader after leader, second %s", second)
+	err = errors.Join(err, second.Kill())
+	rest(ctx, between(chance, 0, 2*time.Second))
+	err = errors.Join(err, first.Start())
+	rest(ctx, between(chance, 0, 2*time.Second))
+	err = errors.Join(err, second.Start())
+	m.settle(ctx, chance)
+	return err
+}
+
+// killAll kills all nodes at once and starts them in any order, with pauses.
+func killAll(ctx context.Context, m *nemesis, chance *rand.Rand) error {
+	m.note("kill all")
+	err := m.cluster.Kill()
+	rest(ctx, between(chance, 0, time.Second))
+	nodes := m.begun()
+	for _, i := range chance.Perm(len(nodes)) {
+		err = errors.Join(err, nodes[i].Start())
+		rest(ctx, between(chance, 0, time.Second))
+	}
+	m.settle(ctx, chance)
+	return err
+}
+
+// killAtTheStart kills a node again and again while it starts.
+func killAtTheStart(ctx context.Context, m *nemesis, chance *rand.Rand) error {
+	n := m.any(chance)
+	m.note("kill %s at the start", n)
+	for range 3 {
+		if err := n.Kill(); err != nil {
+			return err
+		}
+		if err := n.Start(); err != nil {
+			return err
+		}
+		rest(ctx, between(chance, 0, 700*time.Millisecond))
+	}
+	m.settle(ctx, chance)
+	return nil
+}
+
+// pause stops a node in its tracks and lets it go on later, as if nothing had been.
+func (m *nemesis) pause(ctx context.Context, chance *rand.Rand, n *Node) error {
+	d := between(chance, time.Second, 5*time.Second)
+	m.note("pause %s for %s", n, d.Round(time.Millisecond))
+	if err := n.Pause(); err != nil {
+		return err
+	}
+	rest(ctx, d)
+	err := n.Continue()
+	m.settle(ctx, chance)
+	return err
+}
+
+// stutter has a node run for some of the time only, in short turns.
+func stutter(ctx context.Context, m *nemesis, chance *rand.Rand) (err error) {
+	n, d := m.any(chance), between(chance, time.Second, 4*time.Second)
+	m.note("stutter of %s for %s", n, d.Round(time.Millisecond))
+	for end := time.Now().Add(d); time.Now().Before(end) && err == nil; {
+		err = n.Pause()
+		rest(ctx, between(chance, 10*time.Millisecond, 300*time.Millisecond))
+		err = errors.Join(err, n.Continue())
+		if !rest(ctx, between(chance, 10*time.Millisecond, 100*time.Millisecond)) {
+			break
+		}
+	}
+	return err
+}
+
+// slowDisk delays what a node waits for its disk with, by strace. A machine that
+// has none, or does not let it, does without.
+func slowDisk(ctx context.Context, m *nemesis, chance *rand.Rand) error {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNotNow, err)
+	}
+	n, d, each := m.any(chance), between(chance, time.Second, 4*time.Second), between(chance, 20*time.Millisecond, 500*time.Millisecond)
+	m.note("slow disk of %s for %s, %s a write", n, d.Round(time.Millisecond), each.Round(time.Millisecond))
+	tracer := exec.CommandContext(ctx, strace, "-f", "-qq", "-o", "/dev/null", "-p", strconv.Itoa(n.PID()),
+		"-e", "trace=fdatasync,fsync", "-e", fmt.Sprintf("inject=fdatasync,fsync:delay_enter=%d", each.Microseconds()))
+	tracer.SysProcAttr = processAttributes()
+	// It lets go of the node in order.
+	tracer.Cancel = func() error { return tracer.Process.Signal(syscall.SIGTERM) }
+	if err := tracer.Start(); err != nil {
+		return fmt.Errorf("%w: %w", errNotNow, err)
+	}
+	rest(ctx, d)
+	stopped := tracer.Process.Signal(syscall.SIGTERM)
+	if err := tracer.Wait(); err != nil && stopped != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w: strace: %w", errNotNow, err)
+	}
+	return nil
+}
+
+// restart stops a node in order and starts it again.
+func restart(ctx context.Context, m *nemesis, chance *rand.Rand) error {
+	n := m.any(chance)
+	m.note("restart %s", n)
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
+	defer cancel()
+	err := n.Stop(stopping)
+	rest(ctx, between(chance, 0, time.Second))
+	err = errors.Join(err, n.Start())
+	m.settle(ctx, chance)
+	return err
+}
+
+// transfer asks any node to hand the leadership over, which may fail.
+func transfer(ctx context.Context, m *nemesis, chance *rand.Rand) error {
+	n, to := m.any(chance), ""
+	if chance.IntN(2) == 0 {
+		to = m.any(chance).Name()
+	}
+	asking, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	name, err := n.Client().TransferLeadership(asking, to)
+	m.note("transfer by %s to %q: %q leads, error %v", n, to, name, err)
+	return nil
+}
+
+// wipe takes a node's data away. It returns as another node of the same name, and
+// the fault is over when that one votes in its place.
+func wipe(ctx context.Context, m *nemesis, chance *rand.Rand) error {
+	n := m.any(chance)
+	m.note("wipe %s", n)
+	if err := n.Kill(); err != nil {
+		return err
+	}
+	old, err := identityOf(n)
+	if err != nil {
+		return err
+	}
+	rest(ctx, between(chance, 0, 2*time.Second))
+	if err := errors.Join(os.RemoveAll(n.Dir()), n.Start()); err != nil {
+		return err
+	}
+	return m.awaitVote(context.WithoutCancel(ctx), n, old)
+}
+
+// join starts a node that was not there before.
+func join(ctx context.Context, m *nemesis, _ *rand.Rand) error {
+	for _, n := range m.cluster.nodes {
+		if n.begun() {
+			continue
+		}
+		m.note("join %s", n)
+		if err := n.Start(); err != nil {
+			return err
+		}
+		return m.awaitVote(context.WithoutCancel(ctx), n, "")
+	}
+	return fmt.Errorf("%w: all have joined", errNotNow)
+}
+
+// awaitVote waits until a node is a member with a vote, under another id than old.
+// While links fail that may be never, so after a time they do not any more.
+func (m *nemesis) awaitVote(ctx context.Context, n *Node, old string) error {
+	voted := func(ctx context.Context) error {
+		return m.cluster.eachAlive(func(by *Node) error { return by.haveVotes(ctx, []*Node{n}, old) })
+	}
+	begin := time.Now()
+	for time.Since(begin) < 10*time.Second {
+		if voted(ctx) == nil {
+			m.note("%s votes after %s", n, time.Since(begin).Round(time.Millisecond))
+			return nil
+		}
+		rest(ctx, pollInterval)
+	}
+	m.note("%s does not vote yet; no link fails until it does", n)
+	m.calm.Lock()
+	defer m.calm.Unlock()
+	return m.cluster.Await(ctx, n.Name()+" to vote", voted)
+}

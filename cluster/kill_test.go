@@ -16,15 +16,16 @@ import (
 // killsVariable says how often the leader is killed.
 const killsVariable = "ONCELOG_KILLS"
 
-func killsWanted(t *testing.T) int {
+// numberFrom is what the environment says, or else the number given.
+func numberFrom(t *testing.T, variable string, otherwise int) int {
 	t.Helper()
-	text := os.Getenv(killsVariable)
+	text := os.Getenv(variable)
 	if text == "" {
-		return 3
+		return otherwise
 	}
 	n, err := strconv.Atoi(text)
-	require.NoError(t, err, killsVariable)
-	require.Positive(t, n, killsVariable)
+	require.NoError(t, err, variable)
+	require.Positive(t, n, variable)
 	return n
 }
 
@@ -41,7 +42,7 @@ func TestLeaderKilledAgainAndAgain(t *testing.T) {
 	var sent, unique uint64
 	var gaps []time.Duration
 	var rounds []*trial
-	for kill := range killsWanted(t) {
+	for kill := range numberFrom(t, killsVariable, 3) {
 		tr, report, gap := killLeaderUnderLoad(t, c)
 		rounds, gaps = append(rounds, tr), append(gaps, gap)
 		sent += uint64(report.Sent)

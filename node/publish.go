@@ -98,6 +98,9 @@ func (n *Node) enqueue(events []oncelog.Event) error {
 
 // bound gives a context without a nearer deadline the configured one.
 func (n *Node) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= n.config.RequestTimeout {
+		return ctx, func() {}
+	}
 	return context.WithTimeout(ctx, n.config.RequestTimeout)
 }
 

@@ -73,9 +73,12 @@ func DefaultConfig() Config {
 	}
 }
 
+// maxConcurrency bounds the requests in flight.
+const maxConcurrency = 10_000
+
 func (c Config) validate() error {
 	// eventOverhead bounds what an event takes beside its payload, in bytes.
-	const maxConcurrency, eventOverhead = 10_000, 512
+	const eventOverhead = 512
 	switch {
 	case c.Concurrency < 1 || c.Concurrency > maxConcurrency:
 		return fmt.Errorf("%w: a concurrency of %d; 1 to %d are possible", errWorkload, c.Concurrency, maxConcurrency)

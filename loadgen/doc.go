@@ -3,6 +3,7 @@
 //
 // A [Load] is used in three steps: [Baseline] notes what the log holds before,
 // [Load.Run] publishes, [Load.Verify] reads everything back from every node.
+// [Read] and [Scan] measure reading, by many small requests and by one large one.
 //
 // Invariants:
 //   - an event is a function of the workload and its index: a second run of the

@@ -98,8 +98,12 @@ func (f *fakeLog) Events(_ context.Context, q oncelog.Query, _ oncelog.Consisten
 	records := slices.Clone(f.records)
 	f.mu.Unlock()
 	return func(yield func(oncelog.Record, error) bool) {
+		left := q.Limit
 		for _, r := range records {
-			if r.ID > q.After && !yield(r, nil) {
+			if r.ID <= q.After || len(q.Topics) > 0 && !slices.Contains(q.Topics, r.Topic) {
+				continue
+			}
+			if left--; !yield(r, nil) || left == 0 {
 				return
 			}
 		}

@@ -4,13 +4,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"github.com/oncelog/oncelog"
 )
-
-// Latencies are kept in microseconds, to three digits, up to slowest.
-const slowest = 10 * time.Minute
 
 // tally counts what happens in a run.
 type tally struct {
@@ -26,11 +21,11 @@ type tally struct {
 	resent       int64
 	resentEvents int64
 	errors       map[string]int64
-	latency      *hdrhistogram.Histogram
+	latency      latencies
 }
 
 func newTally() *tally {
-	return &tally{errors: make(map[string]int64), latency: hdrhistogram.New(1, slowest.Microseconds(), 3)}
+	return &tally{errors: make(map[string]int64), latency: newLatencies()}
 }
 
 // begin counts a request of n events.
@@ -77,8 +72,7 @@ func (t *tally) acknowledge(receipts []oncelog.Receipt, took time.Duration) {
 			t.conflicts++
 		}
 	}
-	// Within the range given to it the histogram takes every value.
-	_ = t.latency.RecordValue(min(max(took.Microseconds(), 1), slowest.Microseconds()))
+	t.latency.record(took)
 }
 
 // report returns what was counted.
@@ -91,7 +85,7 @@ func (t *tally) report(elapsed time.Duration) Report {
 		Requests: t.requests, Resent: t.resent, ResentEvents: t.resentEvents,
 		Errors:         make(map[string]int64, len(t.errors)),
 		ElapsedSeconds: elapsed.Seconds(),
-		Latency:        t.percentiles(),
+		Latency:        t.latency.summary(),
 	}
 	for kind, n := range t.errors {
 		r.Errors[kind] = n
@@ -100,12 +94,4 @@ func (t *tally) report(elapsed time.Duration) Report {
 		r.EventsPerSecond = float64(t.stored+t.duplicates) / elapsed.Seconds()
 	}
 	return r
-}
-
-// percentiles reads the histogram. The caller holds mu.
-func (t *tally) percentiles() Latency {
-	at := func(percentile float64) float64 {
-		return float64(t.latency.ValueAtPercentile(percentile)) / 1000
-	}
-	return Latency{P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: float64(t.latency.Max()) / 1000}
 }

@@ -65,10 +65,10 @@ func openStores(c Config, own identityState, fail func(error)) (g *group, err er
 	}
 	c.store(&options)
 	if g.store, err = store.Open(filepath.Join(c.DataDir, "store"), options); err != nil {
-		return g, err
+		return g, advise(err)
 	}
-	if g.fsm, err = raftfsm.New(g.store, fail); err != nil {
-		return g, err
+	if g.fsm, err = raftfsm.New(g.store, func(err error) { fail(advise(err)) }); err != nil {
+		return g, advise(err)
 	}
 	g.logSize = newLogSize(c.SnapshotBytes, c.TrailingBytes)
 	g.log, err = openLog(filepath.Join(c.DataDir, "raft.db"), fail, g.logSize.written)
@@ -80,6 +80,18 @@ func openStores(c Config, own identityState, fail func(error)) (g *group, err er
 		return g, err
 	}
 	return g, g.log.reconcile(g.store.Applied())
+}
+
+// advise says what can be done about data of a format that this program does not
+// know.
+func advise(err error) error {
+	switch {
+	case errors.Is(err, raftfsm.ErrBadCommand):
+		return fmt.Errorf("%w (if other nodes run a later program, start this one with it too)", err)
+	case errors.Is(err, store.ErrFormat):
+		return fmt.Errorf("%w (start the program that wrote it, or a later one)", err)
+	}
+	return err
 }
 
 func (g *group) closeStores() (err error) {

@@ -120,7 +120,7 @@ func lockDirectory(path string) (*os.File, error) {
 }
 
 func (id *identity) load(name string) error {
-	data, err := os.ReadFile(id.path)
+	state, err := readIdentity(id.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return id.update(func(s *identityState) error {
@@ -128,23 +128,34 @@ func (id *identity) load(name string) error {
 			return nil
 		})
 	case err != nil:
-		return fmt.Errorf("identity: %w", err)
+		return err
+	case state.Name != name:
+		return fmt.Errorf("%w: %s belongs to node %q, not %q; start with that name, or in another directory", ErrForeignDirectory, filepath.Dir(id.path), state.Name, name)
 	}
-	if err := json.Unmarshal(data, &id.state); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrForeignDirectory, id.path, err)
-	}
-	switch s := id.state; {
-	case s.Version != identityVersion:
-		return fmt.Errorf("%w: %s has version %d; this program knows version %d", ErrForeignDirectory, id.path, s.Version, identityVersion)
-	case s.NodeID == uuid.Nil:
-		return fmt.Errorf("%w: %s has no node id", ErrForeignDirectory, id.path)
-	case s.Name != name:
-		return fmt.Errorf("%w: %s belongs to node %q, not %q; start with that name, or in another directory", ErrForeignDirectory, filepath.Dir(id.path), s.Name, name)
-	}
+	id.state = state
 	return id.update(func(s *identityState) error {
 		s.Run++
 		return nil
 	})
+}
+
+// readIdentity reads an identity file. It is the first that is read of a data
+// directory, so its version stands for the directory as a whole.
+func readIdentity(path string) (s identityState, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return s, fmt.Errorf("identity: %w", err)
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, fmt.Errorf("%w: %s: %w", ErrForeignDirectory, path, err)
+	}
+	switch {
+	case s.Version != identityVersion:
+		return s, fmt.Errorf("%w: %s has version %d; this program knows version %d; start the program that wrote it", ErrForeignDirectory, path, s.Version, identityVersion)
+	case s.NodeID == uuid.Nil:
+		return s, fmt.Errorf("%w: %s has no node id", ErrForeignDirectory, path)
+	}
+	return s, nil
 }
 
 // update changes the identity, unless change returns an error; it is on disk when

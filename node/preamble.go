@@ -61,7 +61,7 @@ func (a answer) err() error {
 	case accepted:
 		return nil
 	case badPreamble:
-		return fmt.Errorf("%w: it speaks another version", errRefused)
+		return fmt.Errorf("%w: it does not know version %d of the node port; the two need programs of one version", errRefused, preambleVersion)
 	case wrongCluster:
 		return fmt.Errorf("%w: that node belongs to another cluster", errRefused)
 	case wrongTarget:
@@ -100,7 +100,7 @@ func decodePreamble(b [preambleSize]byte) (preamble, error) {
 	case [4]byte(b[:4]) != preambleMagic:
 		return preamble{}, fmt.Errorf("%w: it begins with %q", errBadPreamble, b[:4])
 	case b[4] != preambleVersion:
-		return preamble{}, fmt.Errorf("%w: version %d", errBadPreamble, b[4])
+		return preamble{}, fmt.Errorf("%w: version %d; this program knows version %d", errBadPreamble, b[4], preambleVersion)
 	case binary.BigEndian.Uint32(b[56:]) != crc32.Checksum(b[:56], castagnoli):
 		return preamble{}, fmt.Errorf("%w: wrong checksum", errBadPreamble)
 	}

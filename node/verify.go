@@ -1,7 +1,6 @@
 package node
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -32,13 +31,9 @@ type Verified struct {
 // it is ErrDirectoryInUse while the node runs.
 func Verify(dir string) (v Verified, err error) {
 	path := filepath.Join(dir, identityFile)
-	data, err := os.ReadFile(path)
+	own, err := readIdentity(path)
 	if err != nil {
-		return v, fmt.Errorf("identity: %w", err)
-	}
-	var own identityState
-	if err := json.Unmarshal(data, &own); err != nil {
-		return v, fmt.Errorf("%w: identity %s: %w", oncelog.ErrCorrupt, path, err)
+		return v, err
 	}
 	lock, err := lockDirectory(filepath.Join(dir, lockFile))
 	if err != nil {

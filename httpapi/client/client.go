@@ -16,6 +16,7 @@
 package client
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -36,8 +37,8 @@ type Client struct {
 	retry     bool
 	patience  time.Duration
 	transport *transport
-	// decoders holds *wire.Decoder.
-	decoders sync.Pool
+	// decoders holds *wire.Decoder, lines *bufio.Reader.
+	decoders, lines sync.Pool
 
 	resent       atomic.Int64
 	resentEvents atomic.Int64
@@ -76,6 +77,7 @@ func New(targets []string, options ...Option) (*Client, error) {
 	}
 	c := &Client{retry: s.retry, patience: s.patience, transport: newTransport(s.concurrency)}
 	c.decoders.New = func() any { return new(wire.Decoder) }
+	c.lines.New = func() any { return bufio.NewReaderSize(nil, lineBuffer) }
 	if len(targets) == 0 {
 		return nil, errors.New("client: no target")
 	}

@@ -70,7 +70,9 @@ func (r *reading) attempt(ctx context.Context, yield func(oncelog.Record, error)
 	}
 	defer func() { _ = res.Body.Close() }()
 	var d wire.Decoder
-	lines := bufio.NewReaderSize(res.Body, 64<<10)
+	lines := r.client.lines.Get().(*bufio.Reader)
+	defer r.client.lines.Put(lines)
+	lines.Reset(res.Body)
 	var line []byte
 	for {
 		if line, err = appendLine(line[:0], lines); err != nil {
@@ -104,6 +106,9 @@ func (r *reading) passed(id uint64) {
 		r.whole = r.query.Limit == 0
 	}
 }
+
+// lineBuffer is how much of a stream of events is read at once.
+const lineBuffer = 64 << 10
 
 // maxLineBytes bounds a line: the largest payload and the longest names.
 const maxLineBytes = oncelog.MaxPayloadBytes + 16<<10

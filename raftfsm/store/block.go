@@ -3,7 +3,6 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
-	"time"
 
 	"github.com/oncelog/oncelog"
 )
@@ -99,23 +98,4 @@ func (b block) record(i int) rawRecord {
 		start = b.end(i - 1)
 	}
 	return b.records[start:end:end]
-}
-
-// event returns the i-th event. Its names are one string of their own; its
-// payload aliases the block.
-func (b block) event(i int) oncelog.Record {
-	r := b.record(i)
-	topic, eventID, source := r.ends()
-	names := string(r[:source])
-	return oncelog.Record{
-		ID: b.first + uint64(i),
-		Event: oncelog.Event{
-			Topic:     names[recordHeader:topic],
-			EventID:   names[topic:eventID],
-			Source:    names[eventID:source],
-			Timestamp: time.Unix(0, r.timestamp()).UTC(),
-			Payload:   r[source:],
-		},
-		ProcessedAt: time.Unix(0, b.processedAt).UTC(),
-	}
 }

@@ -7,25 +7,19 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/oncelog/oncelog"
 )
-
-// chunkBytes is how much is read at once, under one hold of the database: blocks
-// until they reach it, so at most one block more.
-const chunkBytes = 64 << 10
 
 // Get returns the event with an id, or [oncelog.ErrNotFound].
 func (s *Store) Get(id uint64) (oncelog.Record, error) {
 	if id == 0 || id > s.lastID() {
 		return oncelog.Record{}, fmt.Errorf("event %d: %w", id, oncelog.ErrNotFound)
 	}
-	blocks, err := s.read(&scan{at: id, lo: id, hi: id})
+	chunk, err := s.read(&walk{lo: id, hi: id, source: &scan{at: id, lo: id, hi: id}}, 1)
 	if err != nil {
 		return oncelog.Record{}, err
 	}
-	return blocks[0].event(int(id - blocks[0].first)), nil
+	return chunk.found[0].event(), nil
 }
 
 // lastID is the id of the newest event that readers may see.
@@ -48,42 +42,21 @@ func (s *Store) Events(q oncelog.Query) iter.Seq2[oncelog.Record, error] {
 			left = math.MaxInt
 		}
 		for left > 0 && err == nil && w.source != nil {
-			var blocks []block
-			if blocks, err = s.read(w.source); err != nil || len(blocks) == 0 {
+			var c *chunk
+			if c, err = s.read(&w, left); err != nil || c.seen == 0 {
 				break
 			}
-			for _, b := range blocks {
-				for i := range w.matches(b) {
-					if !yield(b.event(i), nil) {
-						return
-					}
-					if left--; left == 0 {
-						return
-					}
+			for i := range c.found {
+				if !yield(c.found[i].event(), nil) {
+					return
 				}
 			}
+			left -= len(c.found)
 		}
 		if err != nil {
 			yield(oncelog.Record{}, err)
 		}
 	}
-}
-
-// source finds the blocks that a query needs, in its order.
-type source interface {
-	// next appends blocks from db to chunk until they reach chunkBytes, and
-	// remembers where to go on. No blocks are the end.
-	next(db *pebble.DB, chunk []block) ([]block, error)
-}
-
-// read takes the next chunk from a source.
-func (s *Store) read(from source) ([]block, error) {
-	gen, err := s.borrow()
-	if err != nil {
-		return nil, err
-	}
-	defer s.life.RUnlock()
-	return from.next(gen.db, nil)
 }
 
 // walk is a query on its way through the store.
@@ -147,29 +120,6 @@ func (s *Store) selectTopics(q oncelog.Query) []uint32 {
 		}
 	}
 	return ids
-}
-
-// matches yields the places of a block's events that the query selects, in its
-// order.
-func (w *walk) matches(b block) iter.Seq[int] {
-	return func(yield func(int) bool) {
-		from, to := 0, b.len()
-		if b.first < w.lo {
-			from = int(w.lo - b.first)
-		}
-		if b.last() > w.hi {
-			to = int(w.hi - b.first + 1)
-		}
-		for n := range to - from {
-			i := from + n
-			if w.Order == oncelog.ByIDDescending {
-				i = to - 1 - n
-			}
-			if w.match(b.record(i)) && !yield(i) {
-				return
-			}
-		}
-	}
 }
 
 func (w *walk) match(r rawRecord) bool {

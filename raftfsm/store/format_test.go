@@ -126,17 +126,10 @@ func TestBlocksAreCutAlike(t *testing.T) {
 		event("a", "3", payload(10)))
 	publish(t, s, event("a", "4", payload(10))) // another batch, another block
 	var firsts []uint64
-	for blocks, err := (&scan{at: 1, lo: 1, hi: 5}), error(nil); ; {
-		var chunk []block
-		chunk, err = s.read(blocks)
-		require.NoError(t, err)
-		if len(chunk) == 0 {
-			break
-		}
-		for _, b := range chunk {
-			firsts = append(firsts, b.first)
-		}
-	}
+	require.NoError(t, (&scan{at: 1, lo: 1, hi: 5}).next(s.gen.db, func(b block) bool {
+		firsts = append(firsts, b.first)
+		return false
+	}))
 	require.Equal(t, []uint64{1, 3, 4, 5}, firsts)
 }
 
@@ -148,7 +141,8 @@ func TestDecodeBlockRefusesWhatPutBlockNeverMakes(t *testing.T) {
 	b, err := decodeBlock(10, good)
 	require.NoError(t, err)
 	require.Equal(t, uint64(11), b.last())
-	require.Equal(t, oncelog.Record{ID: 11, Event: *goldenEvent(), ProcessedAt: time.Unix(0, 5).UTC()}, b.event(1))
+	found := b.at(1)
+	require.Equal(t, oncelog.Record{ID: 11, Event: *goldenEvent(), ProcessedAt: time.Unix(0, 5).UTC()}, found.event())
 
 	change := func(at int, to byte) []byte {
 		b := bytes.Clone(good)
@@ -255,7 +249,8 @@ func FuzzDecodeBlock(f *testing.F) {
 		var all []rawRecord
 		for i := range b.len() {
 			all = append(all, b.record(i))
-			require.Equal(t, first+uint64(i), b.event(i).ID)
+			found := b.at(i)
+			require.Equal(t, first+uint64(i), found.event().ID)
 		}
 		again := make([]byte, blockLen(all))
 		putBlock(again, b.processedAt, all)

@@ -18,24 +18,25 @@ type scan struct {
 	descending bool
 }
 
-func (c *scan) next(db *pebble.DB, chunk []block) ([]block, error) {
-	return iterate(db, &pebble.IterOptions{LowerBound: []byte{kindBlock}, UpperBound: after(kindBlock)},
-		func(it *pebble.Iterator) ([]block, error) {
-			ok := it.SeekLT(blockKey(c.at + 1))
-			for size := 0; size < chunkBytes && c.lo <= c.at && c.at <= c.hi; ok = c.step(it) {
-				b, err := copyBlock(it, ok, c.at)
+func (c *scan) next(db *pebble.DB, visit func(block) bool) error {
+	_, err := iterate(db, &pebble.IterOptions{LowerBound: []byte{kindBlock}, UpperBound: after(kindBlock)},
+		func(it *pebble.Iterator) (none struct{}, err error) {
+			for ok := it.SeekLT(blockKey(c.at + 1)); c.lo <= c.at && c.at <= c.hi; ok = c.step(it) {
+				b, err := blockWith(it, ok, c.at)
 				if err != nil {
-					return nil, err
+					return none, err
 				}
-				chunk = append(chunk, b)
-				size += len(b.records)
 				c.at = b.last() + 1
 				if c.descending {
 					c.at = b.first - 1
 				}
+				if visit(b) {
+					break
+				}
 			}
-			return chunk, nil
+			return none, nil
 		})
+	return err
 }
 
 func (c *scan) step(it *pebble.Iterator) bool {
@@ -45,23 +46,16 @@ func (c *scan) step(it *pebble.Iterator) bool {
 	return it.Next()
 }
 
-// copyBlock copies the block that an iterator stands on, which must hold id.
-func copyBlock(it *pebble.Iterator, ok bool, id uint64) (block, error) {
+// blockWith decodes the block that an iterator stands on, which must hold id. It
+// is valid until the iterator moves.
+func blockWith(it *pebble.Iterator, ok bool, id uint64) (block, error) {
 	if err := it.Error(); err != nil {
 		return block{}, err
 	}
 	if !ok {
 		return block{}, missing(id)
 	}
-	first, err := parseBlockKey(it.Key())
-	if err != nil {
-		return block{}, err
-	}
-	value, err := it.ValueAndErr()
-	if err != nil {
-		return block{}, err
-	}
-	b, err := decodeBlock(first, slices.Clone(value))
+	b, err := currentBlock(it)
 	if err == nil && (id < b.first || id > b.last()) {
 		err = missing(id)
 	}
@@ -84,29 +78,27 @@ type topicScan struct {
 	heads []uint64
 }
 
-func (c *topicScan) next(db *pebble.DB, chunk []block) ([]block, error) {
-	return iterate(db, &pebble.IterOptions{LowerBound: []byte{kindTopic}, UpperBound: after(kindTopic)},
-		func(it *pebble.Iterator) ([]block, error) {
-			if err := c.open(it); err != nil {
-				return nil, err
+func (c *topicScan) next(db *pebble.DB, visit func(block) bool) error {
+	_, err := iterate(db, &pebble.IterOptions{LowerBound: []byte{kindTopic}, UpperBound: after(kindTopic)},
+		func(it *pebble.Iterator) (none struct{}, err error) {
+			if err = c.open(it); err != nil {
+				return none, err
 			}
-			for size := 0; size < chunkBytes; {
+			for enough := false; !enough; {
 				first := c.nearest()
 				if first == 0 {
 					break
 				}
-				b, err := readBlock(db, first)
-				if err != nil {
-					return nil, err
+				if enough, err = visitBlock(db, first, visit); err != nil {
+					return none, err
 				}
-				chunk = append(chunk, b)
-				size += len(b.records)
-				if err := c.pass(it, first); err != nil {
-					return nil, err
+				if err = c.pass(it, first); err != nil {
+					return none, err
 				}
 			}
-			return chunk, nil
+			return none, nil
 		})
+	return err
 }
 
 // open finds each topic's first block. Ascending, that may be one which begins
@@ -181,20 +173,20 @@ func (c *topicScan) seek(it *pebble.Iterator, topic uint32, id uint64, below boo
 	return first, nil
 }
 
-// readBlock reads one block by its key.
-func readBlock(db *pebble.DB, first uint64) (block, error) {
+// visitBlock shows one block by its key.
+func visitBlock(db *pebble.DB, first uint64, visit func(block) bool) (enough bool, err error) {
 	value, closer, err := db.Get(blockKey(first))
 	if errors.Is(err, pebble.ErrNotFound) {
-		return block{}, missing(first)
+		return false, missing(first)
 	}
 	if err != nil {
-		return block{}, readError(err)
+		return false, readError(err)
 	}
-	value = slices.Clone(value)
-	if err := closer.Close(); err != nil {
-		return block{}, err
+	b, err := decodeBlock(first, value)
+	if err == nil {
+		enough = visit(b)
 	}
-	return decodeBlock(first, value)
+	return enough, errors.Join(err, closer.Close())
 }
 
 // findIDs asks the dedup index for an event id in each of some topics. Another
@@ -240,16 +232,18 @@ func newPicks(ids []uint64, lo, hi uint64, descending bool) *picks {
 	return &picks{ids: ids, descending: descending}
 }
 
-func (c *picks) next(db *pebble.DB, chunk []block) ([]block, error) {
-	if len(c.ids) == 0 {
-		return chunk, nil
+func (c *picks) next(db *pebble.DB, visit func(block) bool) error {
+	for enough := false; !enough && len(c.ids) > 0; {
+		id := c.ids[0]
+		one := scan{at: id, lo: id, hi: id}
+		err := one.next(db, func(b block) bool {
+			c.ids = slices.DeleteFunc(c.ids, func(id uint64) bool { return b.first <= id && id <= b.last() })
+			enough = visit(b)
+			return enough
+		})
+		if err != nil {
+			return err
+		}
 	}
-	id := c.ids[0]
-	chunk, err := (&scan{at: id, lo: id, hi: id}).next(db, chunk)
-	if err != nil {
-		return nil, err
-	}
-	b := chunk[len(chunk)-1]
-	c.ids = slices.DeleteFunc(c.ids, func(id uint64) bool { return b.first <= id && id <= b.last() })
-	return chunk, nil
+	return nil
 }

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/oncelog/oncelog"
+)
+
+// chunkBytes is how much is looked at under one hold of the database: blocks
+// until they reach it, so at most one block more.
+const chunkBytes = 64 << 10
+
+// source finds the blocks that a query needs, in its order.
+type source interface {
+	// next shows blocks from db to visit until that has enough, and remembers
+	// where to go on. A block is valid while it is being visited.
+	next(db *pebble.DB, visit func(block) (enough bool)) error
+}
+
+// chunk is what one hold of the database has found of a query.
+type chunk struct {
+	walk *walk
+	// limit is how many events are wanted.
+	limit int
+	found []foundRecord
+	// seen is the size of the records that were looked at; 0 is the end.
+	seen int
+}
+
+// read takes the next chunk of a query, at most limit events.
+func (s *Store) read(w *walk, limit int) (*chunk, error) {
+	gen, err := s.borrow()
+	if err != nil {
+		return nil, err
+	}
+	defer s.life.RUnlock()
+	c := &chunk{walk: w, limit: limit}
+	return c, w.source.next(gen.db, c.visit)
+}
+
+// visit copies what the query selects of a block.
+func (c *chunk) visit(b block) (enough bool) {
+	c.seen += len(b.records)
+	var places []int
+	for i := range c.walk.matches(b) {
+		if places = append(places, i); len(c.found)+len(places) == c.limit {
+			break
+		}
+	}
+	most := 2*len(places) > b.len()
+	if most {
+		b.records = slices.Clone(b.records)
+	}
+	c.found = slices.Grow(c.found, len(places))
+	for _, i := range places {
+		f := b.at(i)
+		if !most {
+			f.raw = slices.Clone(f.raw)
+		}
+		c.found = append(c.found, f)
+	}
+	return len(c.found) == c.limit || c.seen >= chunkBytes
+}
+
+// matches yields the places of a block's events that the query selects, in its
+// order.
+func (w *walk) matches(b block) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		from, to := 0, b.len()
+		if b.first < w.lo {
+			from = int(w.lo - b.first)
+		}
+		if b.last() > w.hi {
+			to = int(w.hi - b.first + 1)
+		}
+		for n := range to - from {
+			i := from + n
+			if w.Order == oncelog.ByIDDescending {
+				i = to - 1 - n
+			}
+			if w.match(b.record(i)) && !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// foundRecord is a record with what its block knows of it.
+type foundRecord struct {
+	raw         rawRecord
+	id          uint64
+	processedAt int64
+}
+
+// at returns the i-th record. It aliases the block.
+func (b block) at(i int) foundRecord {
+	return foundRecord{raw: b.record(i), id: b.first + uint64(i), processedAt: b.processedAt}
+}
+
+// event decodes the record. Its names are one string of their own; its payload
+// aliases the record.
+func (f *foundRecord) event() oncelog.Record {
+	topic, eventID, source := f.raw.ends()
+	names := string(f.raw[:source])
+	return oncelog.Record{
+		ID: f.id,
+		Event: oncelog.Event{
+			Topic:     names[recordHeader:topic],
+			EventID:   names[topic:eventID],
+			Source:    names[eventID:source],
+			Timestamp: time.Unix(0, f.raw.timestamp()).UTC(),
+			Payload:   f.raw[source:],
+		},
+		ProcessedAt: time.Unix(0, f.processedAt).UTC(),
+	}
+}

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,7 +34,11 @@ func readContents(it *pebble.Iterator) (contents, error) {
 	}
 	c := contents{ledger: l, topicIDs: make(map[string]uint32)}
 	var events uint64
-	for ok := it.SeekGE(topicMetaKey(0)); ok && isTopicMeta(it.Key()); ok = it.Next() {
+	for valid := it.SeekGE(topicMetaKey(0)); valid; valid = it.Next() {
+		id, ok := parseTopicMetaKey(it.Key())
+		if !ok {
+			break
+		}
 		value, err := it.ValueAndErr()
 		if err != nil {
 			return contents{}, err
@@ -44,9 +47,8 @@ func readContents(it *pebble.Iterator) (contents, error) {
 		if err != nil {
 			return contents{}, err
 		}
-		id := uint32(len(c.topics))
-		if binary.BigEndian.Uint32(it.Key()[2:]) != id {
-			return contents{}, fmt.Errorf("%w: topic %d is missing", oncelog.ErrCorrupt, id)
+		if next := uint32(len(c.topics)); id != next {
+			return contents{}, fmt.Errorf("%w: topic %d is missing", oncelog.ErrCorrupt, next)
 		}
 		c.topics, c.topicIDs[t.name] = append(c.topics, t), id
 		events += t.count
@@ -62,10 +64,6 @@ func readContents(it *pebble.Iterator) (contents, error) {
 		err = fmt.Errorf("%w: the last block ends at event %d, the ledger at %d", oncelog.ErrCorrupt, last, l.Unique)
 	}
 	return c, err
-}
-
-func isTopicMeta(key []byte) bool {
-	return len(key) == len(topicMetaKey(0)) && key[0] == kindMeta && key[1] == metaTopic
 }
 
 // readLedger returns the zero ledger where the database is empty.

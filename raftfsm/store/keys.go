@@ -30,6 +30,8 @@ const (
 	dedupValueLen = 8 + 8
 	topicKeyLen   = 1 + 4 + 8
 	topicValueLen = 4
+
+	topicMetaKeyLen = 1 + 1 + 4
 )
 
 func putBlockKey(dst []byte, first uint64) {
@@ -42,7 +44,7 @@ func blockKey(first uint64) []byte {
 }
 
 func parseBlockKey(key []byte) (first uint64, err error) {
-	if len(key) != blockKeyLen {
+	if len(key) != blockKeyLen || key[0] != kindBlock {
 		return 0, fmt.Errorf("%w: key %x of a block", oncelog.ErrCorrupt, key)
 	}
 	return binary.BigEndian.Uint64(key[1:]), nil
@@ -60,12 +62,27 @@ func topicKey(topic uint32, first uint64) []byte {
 	return key
 }
 
+func parseTopicKey(key []byte) (topic uint32, first uint64, err error) {
+	if len(key) != topicKeyLen || key[0] != kindTopic {
+		return 0, 0, fmt.Errorf("%w: key %x of a topic index entry", oncelog.ErrCorrupt, key)
+	}
+	return binary.BigEndian.Uint32(key[1:]), binary.BigEndian.Uint64(key[5:]), nil
+}
+
 func putTopicCount(dst []byte, count uint32) { binary.BigEndian.PutUint32(dst, count) }
 
 func ledgerKey() []byte { return []byte{kindMeta, metaLedger} }
 
 func topicMetaKey(topic uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{kindMeta, metaTopic}, topic)
+}
+
+// parseTopicMetaKey reports whether a key is that of a topic's metadata, and whose.
+func parseTopicMetaKey(key []byte) (topic uint32, ok bool) {
+	if len(key) != topicMetaKeyLen || key[0] != kindMeta || key[1] != metaTopic {
+		return 0, false
+	}
+	return binary.BigEndian.Uint32(key[2:]), true
 }
 
 func namedKey(name string) []byte { return append([]byte{kindMeta, metaNamed}, name...) }
@@ -105,6 +122,18 @@ func (k dedupKey) put(dst []byte) {
 	binary.BigEndian.PutUint32(dst[1:], k.topic)
 	binary.BigEndian.PutUint64(dst[5:], k.hi)
 	binary.BigEndian.PutUint64(dst[13:], k.lo)
+}
+
+// parseDedupKey is the reverse of put.
+func parseDedupKey(key []byte) (dedupKey, error) {
+	if len(key) != dedupKeyLen || key[0] != kindDedup {
+		return dedupKey{}, fmt.Errorf("%w: key %x of a dedup entry", oncelog.ErrCorrupt, key)
+	}
+	return dedupKey{
+		topic: binary.BigEndian.Uint32(key[1:]),
+		hi:    binary.BigEndian.Uint64(key[5:]),
+		lo:    binary.BigEndian.Uint64(key[13:]),
+	}, nil
 }
 
 // stored is what the dedup index knows of an event. An id of 0 means that there

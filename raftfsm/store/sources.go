@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -163,12 +162,12 @@ func (c *topicScan) seek(it *pebble.Iterator, topic uint32, id uint64, below boo
 	} else {
 		ok = it.SeekGE(key)
 	}
-	if !ok || len(it.Key()) != topicKeyLen || binary.BigEndian.Uint32(it.Key()[1:]) != topic {
+	if !ok {
 		return 0, it.Error()
 	}
-	first := binary.BigEndian.Uint64(it.Key()[5:])
-	if first > c.hi {
-		return 0, nil
+	found, first, err := parseTopicKey(it.Key())
+	if err != nil || found != topic || first > c.hi {
+		return 0, err
 	}
 	return first, nil
 }

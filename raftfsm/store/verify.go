@@ -54,13 +54,13 @@ func (a *audit) see(key, value []byte) error {
 		return a.seeBlock(key, value)
 	case kindDedup:
 		v, err := parseStored(value)
-		if err == nil && (len(key) != dedupKeyLen || v.id > a.last) {
+		if _, keyErr := parseDedupKey(key); err == nil && (keyErr != nil || v.id > a.last) {
 			err = fmt.Errorf("%w: dedup entry %x of event %d", oncelog.ErrCorrupt, key, v.id)
 		}
 		a.keys++
 		return err
 	case kindTopic:
-		if len(key) != topicKeyLen || len(value) != topicValueLen {
+		if _, _, err := parseTopicKey(key); err != nil || len(value) != topicValueLen {
 			return fmt.Errorf("%w: topic index entry %x", oncelog.ErrCorrupt, key)
 		}
 		a.indexed += uint64(binary.BigEndian.Uint32(value))

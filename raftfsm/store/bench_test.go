@@ -5,6 +5,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,64 +19,125 @@ import (
 )
 
 const (
-	benchBatch  = 1_000
-	benchStored = 2_000_000
+	benchBatch = 1_000
+	// benchStored is how many events are stored before what is measured at size.
+	benchStored = 5_000_000
 )
 
-// benchEvents appends the records of a batch of events of about 300 bytes, half
-// of them random text, in four topics.
-func benchEvents(dst []byte, from, n int, id func(i int) uint64) []byte {
-	topics := []string{"login", "order", "payment", "sensor"}
-	random := rand.New(rand.NewPCG(1, uint64(from)))
-	var seed [16]byte
-	noise := make([]byte, 45)
-	for i := range n {
-		k := id(from + i)
-		binary.BigEndian.PutUint64(seed[:], k*0x9e3779b97f4a7c15)
-		binary.BigEndian.PutUint64(seed[8:], k)
-		for j := range noise {
-			noise[j] = byte(random.Uint32())
-		}
-		e := oncelog.Event{
-			Topic: topics[k%4], EventID: hex.EncodeToString(seed[:]), Source: "bench",
-			Timestamp: time.Unix(0, int64(k)),
-			Payload:   fmt.Appendf(nil, `{"message":"an event of the benchmark","sequence":%d,"user":"user-%d","noise":"%x","status":"accepted","region":"eu-west"}`, k, k%1000, noise),
-		}
-		dst = AppendRecord(dst, &e)
-	}
-	return dst
+// generator makes the records of events of about 300 bytes in four topics, the
+// same ones each time. A third of each is random text, which does not compress
+// well.
+type generator struct {
+	noise   string
+	records []byte
+	payload []byte
+	// spent is the processor time that went into making events.
+	spent time.Duration
 }
 
-func sequence(i int) uint64 { return uint64(i) }
+func newGenerator() *generator {
+	random := rand.New(rand.NewPCG(1, 2))
+	noise := make([]byte, 1<<20)
+	for i := range noise {
+		noise[i] = byte(random.Uint32())
+	}
+	return &generator{noise: hex.EncodeToString(noise)}
+}
 
-// benchStore opens a store on disk with n events in it.
-func benchStore(b *testing.B, n int) *Store {
+// batch returns the records of benchBatch events. They are valid until the next
+// call.
+func (g *generator) batch(number func(i int) uint64) []byte {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	start := cpuTime(syscall.RUSAGE_THREAD)
+	g.records = g.records[:0]
+	for i := range benchBatch {
+		g.records = g.append(g.records, number(i))
+	}
+	g.spent += cpuTime(syscall.RUSAGE_THREAD) - start
+	return g.records
+}
+
+func (g *generator) append(dst []byte, k uint64) []byte {
+	topics := [...]string{"login", "order", "payment", "sensor"}
+	scrambled := (k + 1) * 0x9e3779b97f4a7c15
+	p := append(g.payload[:0], `{"message":"an event of the benchmark","sequence":`...)
+	p = strconv.AppendUint(p, k, 10)
+	p = append(p, `,"user":"user-`...)
+	p = strconv.AppendUint(p, k%1000, 10)
+	p = append(p, `","noise":"`...)
+	p = append(p, g.noise[scrambled%(1<<20):][:90]...)
+	g.payload = append(p, `","status":"accepted","region":"eu-west"}`...)
+	var id [16]byte
+	binary.BigEndian.PutUint64(id[:], scrambled)
+	binary.BigEndian.PutUint64(id[8:], k)
+	e := oncelog.Event{
+		Topic: topics[k%4], EventID: hex.EncodeToString(id[:]), Source: "bench",
+		Timestamp: time.Unix(0, int64(k)), Payload: g.payload,
+	}
+	return AppendRecord(dst, &e)
+}
+
+// cpuTime is the processor time of this process or thread, the system's part of
+// it too. Neighbours on a shared machine change it less than the time on the wall.
+func cpuTime(who int) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(who, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// meter measures what the store does, the work in the background included: all of
+// the process but the making of the events. The rate is that of one core, so a
+// benchmark that reports it runs with GOMAXPROCS=1.
+type meter struct {
+	generator *generator
+	start     time.Time
+	cpu, made time.Duration
+	events    int
+}
+
+func (g *generator) meter() *meter {
+	return &meter{generator: g, start: time.Now(), cpu: cpuTime(syscall.RUSAGE_SELF), made: g.spent}
+}
+
+func (m *meter) report(b *testing.B) {
+	made := m.generator.spent - m.made
+	cpu := cpuTime(syscall.RUSAGE_SELF) - m.cpu - made
+	wall := time.Since(m.start) - made
+	b.ReportMetric(float64(m.events)/wall.Seconds(), "events/s")
+	b.ReportMetric(float64(cpu.Nanoseconds())/float64(m.events), "cpu-ns/event")
+	b.ReportMetric(float64(residentBytes(b))/(1<<20), "MiB-rss")
+}
+
+// benchStore opens a store on disk.
+func benchStore(b *testing.B) *Store {
 	s, err := Open(b.TempDir(), Options{})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, s.Close()) })
-	var records []byte
-	for from := 0; from < n; from += benchBatch {
-		records = benchEvents(records[:0], from, benchBatch, sequence)
-		benchApply(b, s, records)
-	}
 	return s
 }
 
-func benchApply(b *testing.B, s *Store, records ...[]byte) []Outcome {
-	txn := s.Begin()
-	staged := make([]Staged, len(records))
-	var outcomes []Outcome
-	for i, r := range records {
-		var err error
-		if staged[i], err = txn.Stage(r); err != nil {
-			b.Fatal(err)
+// fill stores the events from..to, all new.
+func (g *generator) fill(b *testing.B, s *Store, from, to int) {
+	for ; from < to; from += benchBatch {
+		outcomes := benchApply(b, s, g.batch(func(i int) uint64 { return uint64(from + i) }))
+		if outcomes[0].Duplicate {
+			b.Fatal("a duplicate")
 		}
 	}
-	err := txn.Resolve()
-	for _, batch := range staged {
-		if err == nil {
-			_, outcomes, err = txn.Apply(batch, 1)
-		}
+}
+
+func benchApply(b *testing.B, s *Store, records []byte) []Outcome {
+	txn := s.Begin()
+	var outcomes []Outcome
+	staged, err := txn.Stage(records)
+	if err == nil {
+		err = txn.Resolve()
+	}
+	if err == nil {
+		_, outcomes, err = txn.Apply(staged, 1)
 	}
 	if err == nil {
 		err = txn.Commit(Position{Index: s.Applied().Index + 1, Term: 1})
@@ -82,59 +148,56 @@ func benchApply(b *testing.B, s *Store, records ...[]byte) []Outcome {
 	return outcomes
 }
 
-// BenchmarkApplyNew applies new events to a store that holds millions, flushes
-// and compactions included.
-func BenchmarkApplyNew(b *testing.B) {
-	s := benchStore(b, benchStored)
-	from := benchStored
-	var records []byte
-	var spent time.Duration
-	n := 0
-	for b.Loop() {
-		records = benchEvents(records[:0], from, benchBatch, sequence)
-		start := time.Now()
-		outcomes := benchApply(b, s, records)
-		spent += time.Since(start)
-		if outcomes[0].Duplicate {
-			b.Fatal("a duplicate")
+// BenchmarkApply measures batches of 1,000 events on one store: new events into an
+// empty store and into one that holds millions, then events that are stored
+// already. Flushes and compactions are counted in.
+func BenchmarkApply(b *testing.B) {
+	s, g := benchStore(b), newGenerator()
+	stored := 0
+	measureNew := func(b *testing.B) {
+		m := g.meter()
+		for b.Loop() {
+			g.fill(b, s, stored, stored+benchBatch)
+			stored += benchBatch
+			m.events += benchBatch
 		}
-		from += benchBatch
-		n += benchBatch
+		m.report(b)
 	}
-	b.ReportMetric(float64(n)/spent.Seconds(), "events/s")
-}
-
-// BenchmarkApplyDuplicates sends stored events again: any of all, or one of the
-// newest hundred thousand.
-func BenchmarkApplyDuplicates(b *testing.B) {
-	s := benchStore(b, benchStored)
-	for _, window := range []int{benchStored, 100_000} {
-		b.Run(fmt.Sprintf("newest=%d", window), func(b *testing.B) {
+	b.Run("new/stored=0", measureNew)
+	g.fill(b, s, stored, benchStored)
+	stored = max(stored, benchStored)
+	b.Run(fmt.Sprintf("new/stored=%d", benchStored), measureNew)
+	for _, newest := range []int{benchStored, 100_000} {
+		b.Run(fmt.Sprintf("duplicates/newest=%d", newest), func(b *testing.B) {
 			random := rand.New(rand.NewPCG(1, 2))
-			var records []byte
-			var spent time.Duration
-			n := 0
+			m := g.meter()
 			for b.Loop() {
-				records = benchEvents(records[:0], 0, benchBatch, func(int) uint64 {
-					return uint64(benchStored - 1 - random.IntN(window))
-				})
-				start := time.Now()
-				outcomes := benchApply(b, s, records)
-				spent += time.Since(start)
-				if !outcomes[0].Duplicate {
+				records := g.batch(func(int) uint64 { return uint64(stored - 1 - random.IntN(newest)) })
+				if !benchApply(b, s, records)[0].Duplicate {
 					b.Fatal("not a duplicate")
 				}
-				n += benchBatch
+				m.events += benchBatch
 			}
-			b.ReportMetric(float64(n)/spent.Seconds(), "events/s")
+			m.report(b)
 		})
 	}
+}
+
+// residentBytes is the process's memory, as Linux counts it.
+func residentBytes(b *testing.B) int {
+	data, err := os.ReadFile("/proc/self/status")
+	require.NoError(b, err)
+	_, rest, _ := strings.Cut(string(data), "VmRSS:")
+	kib, err := strconv.Atoi(strings.Fields(rest)[0])
+	require.NoError(b, err)
+	return kib << 10
 }
 
 // BenchmarkEvents reads stored events.
 func BenchmarkEvents(b *testing.B) {
 	const stored = 200_000
-	s := benchStore(b, stored)
+	s := benchStore(b)
+	newGenerator().fill(b, s, 0, stored)
 	for _, bench := range []struct {
 		name string
 		oncelog.Query
@@ -143,7 +206,7 @@ func BenchmarkEvents(b *testing.B) {
 		{"descending", oncelog.Query{Order: oncelog.ByIDDescending}},
 		{"topic", oncelog.Query{Topics: []string{"order"}}},
 		{"page", oncelog.Query{After: stored / 2, Limit: 100}},
-		{"key", oncelog.Query{Topics: []string{"login"}, EventID: "00000000000000000000000000000000"}},
+		{"key", oncelog.Query{Topics: []string{"login"}, EventID: "9e3779b97f4a7c150000000000000000"}},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			n := 0

@@ -26,12 +26,11 @@ func (t *Txn) Commit(pos Position) error {
 	if err := t.write(); err != nil {
 		return t.fail(err)
 	}
-	bytes := t.batch.Len()
 	_, err := awaitIn(s, t.gen, func() (struct{}, error) { return struct{}{}, t.gen.db.Apply(t.batch, pebble.NoSync) })
 	if err != nil {
 		return t.fail(fmt.Errorf("commit at log index %d: %w", pos.Index, err))
 	}
-	t.publish(bytes)
+	t.publish()
 	t.err = fmt.Errorf("%w: committed already", errTxn)
 	return nil
 }
@@ -73,13 +72,14 @@ func (t *Txn) write() error {
 	return t.err
 }
 
-// publish shows the committed state, of so many bytes, to look-ups and readers.
-func (t *Txn) publish(bytes int) {
+// publish shows the committed state to look-ups and readers.
+func (t *Txn) publish() {
 	s := t.store
-	keys := s.unflushed.generation(t.ledger.applied.Index, bytes, int(s.opts.MemTableBytes/2))
+	keys := s.recent.generation(t.ledger.applied.Index, s.opts.RecentKeys/keptGenerations)
 	for i := range t.slots {
 		if v := &t.slots[i]; v.fresh {
 			keys[v.key] = v.stored
+			s.filter.add(v.key)
 		}
 	}
 	s.view.Lock()

@@ -152,7 +152,9 @@ func TestModel(t *testing.T) {
 // memtables fill, flush and compact, and all of them in the end.
 func TestUnflushedKeysAreFoundThroughFlushes(t *testing.T) {
 	t.Parallel()
-	s := openStore(t, vfs.NewMem())
+	s, err := Open(testDir, Options{FS: vfs.NewMem(), CacheBytes: 1 << 20, MemTableBytes: 1 << 20, RecentKeys: 1 << 10})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
 	const batches, size = 400, 100
 	batch := func(b int) []*oncelog.Event {
 		events := make([]*oncelog.Event, size)
@@ -173,7 +175,8 @@ func TestUnflushedKeysAreFoundThroughFlushes(t *testing.T) {
 		again(random.IntN(b + 1))
 	}
 	require.Positive(t, s.gen.db.Metrics().Flush.Count, "the memtables were flushed meanwhile")
-	require.LessOrEqual(t, len(s.unflushed.generations), 2*memTables+1)
+	// At most 1 MiB a memtable, at least 300 bytes an event, and 256 keys a generation.
+	require.LessOrEqual(t, len(s.recent.generations), keptGenerations+1+memTables<<20/300/256+1)
 	for b := range batches {
 		again(b)
 	}
@@ -181,8 +184,7 @@ func TestUnflushedKeysAreFoundThroughFlushes(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, s.Applied(), p)
 	again(0)
-	require.Len(t, s.unflushed.generations, 1, "the keys that are on disk were dropped")
-	require.Empty(t, s.unflushed.generations[0].keys)
+	require.Len(t, s.recent.generations, keptGenerations+1, "the other keys that are on disk were dropped")
 }
 
 func TestReadsAgainstTheModel(t *testing.T) {

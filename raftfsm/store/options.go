@@ -19,6 +19,14 @@ type Options struct {
 	// MemTableBytes is the size of one memtable, 1 MiB to 1 GiB; 0 is 16 MiB. Up
 	// to four exist at once. What they do not use is lent to the cache.
 	MemTableBytes int64
+	// FilterBytes is the memory of a filter that knows new events as new, 64 KiB or
+	// more; 0 is 16 MiB. It serves well up to a million events a MiB, and somewhat
+	// beyond. It is filled from the tables in the background at each Open.
+	FilterBytes int64
+	// RecentKeys is how many of the newest events are known without a look at the
+	// tables, at some 60 bytes each, 1,024 or more; 0 is 131,072. Those that are
+	// not flushed yet are known beyond it.
+	RecentKeys int
 	// Logger takes what the store and Pebble have to say; nil is nowhere.
 	Logger *slog.Logger
 	// OnError is told of the first failure in the background: a failed flush or
@@ -38,6 +46,12 @@ func (o Options) withDefaults() (Options, error) {
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = 16 << 20
 	}
+	if o.FilterBytes == 0 {
+		o.FilterBytes = 16 << 20
+	}
+	if o.RecentKeys == 0 {
+		o.RecentKeys = 1 << 17
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -49,6 +63,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.MemTableBytes < 1<<20 || o.MemTableBytes > 1<<30 {
 		return o, fmt.Errorf("%w: memtable of %d bytes; 1 MiB to 1 GiB is allowed", errOption, o.MemTableBytes)
+	}
+	if o.FilterBytes < 64<<10 {
+		return o, fmt.Errorf("%w: filter of %d bytes; at least 64 KiB is needed", errOption, o.FilterBytes)
+	}
+	if o.RecentKeys < 1<<10 {
+		return o, fmt.Errorf("%w: %d recent keys; at least 1,024 are needed", errOption, o.RecentKeys)
 	}
 	return o, nil
 }

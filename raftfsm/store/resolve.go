@@ -46,15 +46,20 @@ func (t *Txn) lookUp() error {
 		if err != nil {
 			return err
 		}
-		s.unflushed.drop(p.Index)
+		s.recent.drop(p.Index)
 	}
-	missing := false
 	for i := range t.slots {
-		v, ok := s.unflushed.find(t.slots[i].key)
+		k := t.slots[i].key
+		if s.filter.excludes(k) {
+			continue
+		}
+		v, ok := s.recent.find(k)
+		if !ok {
+			t.unknown = append(t.unknown, uint32(i))
+		}
 		t.slots[i].stored = v
-		missing = missing || !ok
 	}
-	if !missing {
+	if len(t.unknown) == 0 {
 		return nil
 	}
 	_, err = iterate(gen.db, &pebble.IterOptions{
@@ -66,14 +71,11 @@ func (t *Txn) lookUp() error {
 	return err
 }
 
-// lookUpTables asks the tables for what is not unflushed, in key order.
+// lookUpTables asks the tables for the unknown keys, in key order.
 func (t *Txn) lookUpTables(it *pebble.Iterator) (struct{}, error) {
 	var key [dedupKeyLen]byte
-	for i := range t.slots {
+	for _, i := range t.unknown {
 		v := &t.slots[i]
-		if v.id != 0 {
-			continue
-		}
 		v.key.put(key[:])
 		if !it.SeekPrefixGE(key[:]) {
 			if err := it.Error(); err != nil {

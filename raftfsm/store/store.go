@@ -53,10 +53,13 @@ type Store struct {
 	view sync.RWMutex
 	contents
 
-	// txn and unflushed belong to the Txn's owner.
-	txn       Txn
-	unflushed unflushed
-	// flushed is set after each flush: unflushed may have keys to drop.
+	// txn, recent and filter belong to the Txn's owner.
+	txn    Txn
+	recent recentKeys
+	filter *keyFilter
+	// filling is the work on filter. Who opens, swaps or closes has it.
+	filling filling
+	// flushed is set after each flush: recent may have keys to drop.
 	flushed atomic.Bool
 	// serial numbers the transient directories.
 	serial atomic.Uint64
@@ -113,8 +116,12 @@ func (s *Store) open() error {
 	if err != nil {
 		return err
 	}
+	if err := s.sweep(generationName(p.generation)); err != nil {
+		return errors.Join(err, gen.db.Close())
+	}
 	s.gen, s.contents, s.durable = gen, c, p.durable
-	return s.sweep(generationName(p.generation))
+	s.startFilling()
+	return nil
 }
 
 // initialise makes the first generation. A crash may have left an unfinished one;
@@ -231,6 +238,7 @@ func (s *Store) Close() error {
 	if errors.Is(err, oncelog.ErrClosed) {
 		return err
 	}
+	s.stopFilling()
 	s.life.Lock()
 	gen := s.gen
 	s.gen = nil

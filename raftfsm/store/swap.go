@@ -85,7 +85,9 @@ func (s *Store) Swap(i *Incoming) error {
 		s.fail(fmt.Errorf("swap in a snapshot: %w", err))
 		return errors.Join(s.failure, next.db.Close())
 	}
+	s.stopFilling()
 	s.replace(next, c)
+	s.startFilling()
 	s.durable = p.durable
 	s.drop(old)
 	return nil
@@ -118,7 +120,7 @@ func (s *Store) replace(next *generation, c contents) {
 	s.view.Lock()
 	defer s.view.Unlock()
 	s.gen, s.contents = next, c
-	s.unflushed = unflushed{}
+	s.recent = recentKeys{}
 }
 
 // drop closes and removes the old generation. The new one is live whatever comes

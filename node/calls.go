@@ -121,17 +121,33 @@ func (c *caller) call(ctx context.Context, to uuid.UUID, path string, in, out an
 	return json.Unmarshal(data, out)
 }
 
-// The statuses that carry an error from node to node.
-var statusErrors = map[int]error{
-	http.StatusConflict:           oncelog.ErrNotApplied,
-	http.StatusServiceUnavailable: oncelog.ErrOutcomeUnknown,
-	http.StatusNotFound:           oncelog.ErrNotFound,
+// The statuses that carry an error from node to node. It is read from the top: an
+// error goes as the first that it is.
+var statusErrors = []struct {
+	status int
+	err    error
+}{
+	{http.StatusInsufficientStorage, errDiskLow},
+	{http.StatusConflict, oncelog.ErrNotApplied},
+	{http.StatusNotFound, oncelog.ErrNotFound},
+	{http.StatusServiceUnavailable, oncelog.ErrOutcomeUnknown},
+}
+
+func statusOf(err error) int {
+	for _, s := range statusErrors {
+		if errors.Is(err, s.err) {
+			return s.status
+		}
+	}
+	return http.StatusServiceUnavailable
 }
 
 func remoteError(status int, text []byte) error {
-	cause, ok := statusErrors[status]
-	if !ok {
-		cause = oncelog.ErrOutcomeUnknown
+	cause := oncelog.ErrOutcomeUnknown
+	for _, s := range statusErrors {
+		if s.status == status {
+			cause = s.err
+		}
 	}
 	return fmt.Errorf("%w: the other node answered %d: %s", cause, status, bytes.TrimSpace(text))
 }
@@ -149,13 +165,7 @@ func handle(f func(ctx context.Context, body []byte) ([]byte, error)) http.Handl
 			_, _ = w.Write(reply)
 			return
 		}
-		status := http.StatusServiceUnavailable
-		for s, cause := range statusErrors {
-			if errors.Is(err, cause) {
-				status = s
-			}
-		}
-		http.Error(w, err.Error(), status)
+		http.Error(w, err.Error(), statusOf(err))
 	}
 }
 

@@ -54,6 +54,10 @@ type Config struct {
 	// for followers that are a little behind. Defaults 128 MiB and 64 MiB.
 	SnapshotBytes int64
 	TrailingBytes int64
+	// DiskReserve is how many bytes of the disk are left free: with less, the node
+	// takes no events (ErrDiskFull) and hands leadership to one with room. Default
+	// 256 MiB.
+	DiskReserve int64
 	// Version is told to the other nodes and to people.
 	Version string
 	// Logger takes the node's log. Default: none.
@@ -61,6 +65,8 @@ type Config struct {
 	// Clock tells the time that is stamped on events. Default time.Now.
 	Clock func() time.Time
 
+	// free, in tests, tells how much room the disk has.
+	free func() (uint64, error)
 	// The rest is for tests. disk stands between the Raft log and its file, appends
 	// between Raft and its log; store changes the store's options.
 	disk    func(boltStore) boltStore
@@ -88,6 +94,7 @@ const (
 	minQueueBytes         = oncelog.MaxBodyBytes + 2<<20
 	defaultSnapshotBytes  = 128 << 20
 	defaultTrailingBytes  = 64 << 20
+	defaultDiskReserve    = 256 << 20
 )
 
 func (c Config) withDefaults() Config {
@@ -103,6 +110,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Timing, TimingDefault())
 	setDefault(&c.SnapshotBytes, defaultSnapshotBytes)
 	setDefault(&c.TrailingBytes, defaultTrailingBytes)
+	setDefault(&c.DiskReserve, defaultDiskReserve)
 	setDefault(&c.Version, "devel")
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -171,6 +179,8 @@ func (c Config) check() error {
 		return fmt.Errorf("queue of %d bytes: must be at least %d", c.QueueBytes, minQueueBytes)
 	case c.SnapshotBytes < 0 || c.TrailingBytes < 0:
 		return fmt.Errorf("snapshot of %d and trailing log of %d bytes: must be positive", c.SnapshotBytes, c.TrailingBytes)
+	case c.DiskReserve < 0:
+		return fmt.Errorf("disk reserve of %d bytes: must be positive", c.DiskReserve)
 	case c.RequestTimeout < 0:
 		return fmt.Errorf("request timeout %s: must be positive", c.RequestTimeout)
 	}

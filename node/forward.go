@@ -16,12 +16,13 @@ import (
 type forwarder struct {
 	leadership *leadership
 	sequencer  *sequencer
+	space      *space
 	caller     *caller
 }
 
 // submit makes one attempt to have a command of one batch applied. The error is
-// an oncelog.ErrNotApplied, an oncelog.ErrOutcomeUnknown, or what the state
-// machine answered.
+// an oncelog.ErrNotApplied, an oncelog.ErrDiskFull, an oncelog.ErrOutcomeUnknown,
+// or what the state machine answered.
 func (f *forwarder) submit(ctx context.Context, command []byte) ([]store.Outcome, error) {
 	leader, known, _ := f.leadership.leader()
 	switch {
@@ -29,7 +30,7 @@ func (f *forwarder) submit(ctx context.Context, command []byte) ([]store.Outcome
 		return nil, fmt.Errorf("%w: no leader is known", oncelog.ErrNotApplied)
 	case leader == f.leadership.self:
 		// A copy: Raft keeps what it is given, and the batch may be sent again.
-		return f.sequencer.submit(slices.Clone(command))
+		return f.propose(slices.Clone(command))
 	default:
 		reply, err := f.caller.post(ctx, leader, pathForward, command)
 		if err != nil {
@@ -37,6 +38,14 @@ func (f *forwarder) submit(ctx context.Context, command []byte) ([]store.Outcome
 		}
 		return decodeReply(reply)
 	}
+}
+
+// propose puts a command into the log, as leader, if there is room for it.
+func (f *forwarder) propose(command []byte) ([]store.Outcome, error) {
+	if err := f.space.err(); err != nil {
+		return nil, err
+	}
+	return f.sequencer.submit(command)
 }
 
 // accept serves pathForward. A forwarded command is never forwarded again.
@@ -48,7 +57,7 @@ func (f *forwarder) accept(_ context.Context, command []byte) ([]byte, error) {
 	if c.Kind != raftfsm.KindPublish || len(c.Batches) != 1 {
 		return nil, fmt.Errorf("%w: a forwarded command has one batch of events", oncelog.ErrNotApplied)
 	}
-	outcomes, err := f.sequencer.submit(command)
+	outcomes, err := f.propose(command)
 	return encodeReply(outcomes, err)
 }
 

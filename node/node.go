@@ -44,6 +44,7 @@ type Node struct {
 	reader     *reader
 	forwarder  *forwarder
 	sequencer  *sequencer
+	space      *space
 	api        *httpapi.Server
 
 	httpListener, raftListener net.Listener
@@ -191,7 +192,14 @@ func (n *Node) startRaft() error {
 	n.caller = newCaller(directory)
 	n.leadership = newLeadership(n.group, n.identity, logger)
 	n.sequencer = newSequencer(n.commit)
-	n.forwarder = &forwarder{leadership: n.leadership, sequencer: n.sequencer, caller: n.caller}
+	n.space = &space{
+		reserve: uint64(n.config.DiskReserve), free: n.group.store.Free,
+		leadership: n.leadership, caller: n.caller, logger: logger,
+	}
+	if n.config.free != nil {
+		n.space.free = n.config.free
+	}
+	n.forwarder = &forwarder{leadership: n.leadership, sequencer: n.sequencer, space: n.space, caller: n.caller}
 	n.proposer = newProposer(raftfsm.SessionID{Node: own.NodeID, Run: own.session()}, n.forwarder, n.leaderMoved, n.config.QueueBytes)
 	n.reader = newReader(n.leadership, n.group, n.caller)
 	return nil
@@ -239,6 +247,7 @@ func (n *Node) work() {
 	n.background.Go(func() { n.watch(n.calls.Serve(n.port.calls)) })
 	n.background.Go(func() { n.watch(n.api.Serve(n.httpListener)) })
 	n.background.Go(func() { n.leadership.run(ctx) })
+	n.background.Go(func() { n.space.run(ctx) })
 	n.background.Go(func() { m.run(ctx) })
 	n.background.Go(func() { n.group.logSize.run(ctx, n.group.Raft, trailingEntries, n.config.Logger) })
 	n.background.Go(n.proposer.run)

@@ -309,19 +309,27 @@ func (p *proposer) attempts(ctx context.Context, command []byte) ([]store.Outcom
 			// A node that is taken in again begins a new session, to which a batch
 			// that was applied in the old one would be new.
 			return nil, fmt.Errorf("%w: %w", oncelog.ErrOutcomeUnknown, err)
-		case !errors.Is(err, oncelog.ErrNotApplied) && !errors.Is(err, raftfsm.ErrNotMember):
+		case !certainlyNotApplied(err):
 			perhaps = true
 		}
 		select {
 		case <-moved:
 		case <-time.After(retryPause):
 		case <-ctx.Done():
-			if perhaps {
+			switch {
+			case perhaps:
 				return nil, fmt.Errorf("%w: %w", oncelog.ErrOutcomeUnknown, err)
+			case errors.Is(err, oncelog.ErrDiskFull):
+				return nil, err
 			}
 			return nil, fmt.Errorf("%w: %w", oncelog.ErrNotApplied, err)
 		}
 	}
+}
+
+// certainlyNotApplied tells the errors of an attempt that left no trace.
+func certainlyNotApplied(err error) bool {
+	return errors.Is(err, oncelog.ErrNotApplied) || errors.Is(err, raftfsm.ErrNotMember) || errors.Is(err, oncelog.ErrDiskFull)
 }
 
 // attempt is given up when another leader shows up: the one that it went to may

@@ -17,7 +17,7 @@ import (
 // not kept. At most oncelog.MaxBatchEvents and oncelog.MaxBodyBytes at once.
 //
 // The errors are those of package oncelog: ErrInvalid and ErrTooLarge before
-// anything was done, ErrQueueFull, ErrNotApplied, and ErrOutcomeUnknown, after
+// anything was done, ErrQueueFull, ErrDiskFull, ErrNotApplied, and ErrOutcomeUnknown, after
 // which sending the same events again is safe. Publish waits at most until ctx
 // ends or the configured RequestTimeout has passed.
 func (n *Node) Publish(ctx context.Context, events ...oncelog.Event) ([]oncelog.Receipt, error) {
@@ -61,7 +61,7 @@ func (n *Node) publish(ctx context.Context, events []oncelog.Event) ([]oncelog.R
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	pieces := cut(events, deadline)
-	if err := n.proposer.enqueue(pieces); err != nil {
+	if err := n.take(pieces); err != nil {
 		return nil, err
 	}
 	outcomes := make([]store.Outcome, 0, len(events))
@@ -93,7 +93,15 @@ func outcomeOfAll(failed []error, pieces int) error {
 
 // enqueue takes valid events and does not wait for them.
 func (n *Node) enqueue(events []oncelog.Event) error {
-	return n.proposer.enqueue(cut(events, time.Now().Add(n.config.RequestTimeout)))
+	return n.take(cut(events, time.Now().Add(n.config.RequestTimeout)))
+}
+
+// take is the door: beyond it, events wait in memory.
+func (n *Node) take(pieces []*piece) error {
+	if err := n.space.err(); err != nil {
+		return err
+	}
+	return n.proposer.enqueue(pieces)
 }
 
 // bound gives a context without a nearer deadline the configured one.

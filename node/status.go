@@ -23,6 +23,8 @@ type nodeStatus struct {
 	Cluster uuid.UUID `json:"cluster"`
 	Applied uint64    `json:"applied"`
 	Commit  uint64    `json:"commit"`
+	// DiskLow says that the node takes no events.
+	DiskLow bool `json:"disk_low"`
 }
 
 func (n *Node) status() nodeStatus {
@@ -30,6 +32,7 @@ func (n *Node) status() nodeStatus {
 		Cluster: n.identity.get().ClusterID,
 		Applied: n.group.store.Applied().Index,
 		Commit:  n.group.CommitIndex(),
+		DiskLow: n.space.err() != nil,
 	}
 }
 
@@ -139,9 +142,12 @@ func (n *Node) nameOf(id uuid.UUID) string {
 	return id.String()
 }
 
-// Ready returns nil when the node knows a leader and is level with it, and the
-// reason otherwise.
+// Ready returns nil when the node knows a leader, is level with it and has room
+// on its disk, and the reason otherwise.
 func (n *Node) Ready(ctx context.Context) error {
+	if err := n.space.err(); err != nil {
+		return err
+	}
 	if n.identity.get().ClusterID == uuid.Nil {
 		return fmt.Errorf("%w: the node is not in a cluster yet", oncelog.ErrUnavailable)
 	}

@@ -74,11 +74,11 @@ var kinds = []kind{
 	{oncelog.ErrNotFound, http.StatusNotFound, CodeNotFound, "", false},
 	{oncelog.ErrOutcomeUnknown, http.StatusServiceUnavailable, CodeOutcomeUnknown, OutcomeUnknown, true},
 	{oncelog.ErrQueueFull, http.StatusTooManyRequests, CodeQueueFull, OutcomeNotApplied, true},
+	{oncelog.ErrDiskFull, http.StatusInsufficientStorage, CodeDiskFull, OutcomeNotApplied, true},
 	{oncelog.ErrNotApplied, http.StatusServiceUnavailable, CodeNotApplied, OutcomeNotApplied, true},
 	{oncelog.ErrUnavailable, http.StatusServiceUnavailable, CodeUnavailable, OutcomeNotApplied, true},
 	{oncelog.ErrUnavailable, http.StatusServiceUnavailable, CodeNotReady, OutcomeNotApplied, true},
 	{oncelog.ErrClosed, http.StatusServiceUnavailable, CodeClosed, OutcomeUnknown, true},
-	{oncelog.ErrDiskFull, http.StatusInsufficientStorage, CodeDiskFull, OutcomeNotApplied, true},
 }
 
 // ProblemOf puts an error in the words of the API. An error that is not of the

@@ -186,7 +186,7 @@ func newRequest(p *patience, base string, r request) (*http.Request, error) {
 		return nil, err
 	}
 	if r.body != nil {
-		hr.Body, hr.ContentLength = io.NopCloser(outgoing{bytes.NewReader(r.body), p}), int64(len(r.body))
+		hr.Body, hr.ContentLength = bodyOf(r, p), int64(len(r.body))
 		hr.Header["Content-Type"] = []string{"application/json"}
 	}
 	if r.accept != "" {
@@ -197,6 +197,16 @@ func newRequest(p *patience, base string, r request) (*http.Request, error) {
 	left := max(0.95*p.limit.Seconds(), 0.001)
 	hr.Header["Request-Timeout"] = []string{strconv.FormatFloat(left, 'f', 3, 64)}
 	return hr, nil
+}
+
+// bodyOf is a request's body. A small one must be seen to be in memory: only then
+// does net/http write it together with the head, and not after it.
+func bodyOf(r request, p *patience) io.ReadCloser {
+	text := bytes.NewReader(r.body)
+	if len(r.body) <= connBuffer {
+		return io.NopCloser(text)
+	}
+	return io.NopCloser(outgoing{text, p})
 }
 
 // isDial tells a connection that was never made: no request went over it.

@@ -140,3 +140,28 @@ func TestHTTPSIsSpokenWhereItIsAskedFor(t *testing.T) {
 	require.Error(t, err)
 	require.Equal(t, byte(22), <-first)
 }
+
+// Two writes would be two system calls on each side, and a server that reads the
+// head alone first.
+func TestASmallRequestIsOneWrite(t *testing.T) {
+	t.Parallel()
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	reads := make(chan string, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		buf := make([]byte, 64<<10)
+		n, _ := conn.Read(buf)
+		reads <- string(buf[:n])
+	}()
+	c := newClient(t, []string{l.Addr().String()}, client.WithoutRetries())
+	_, err = c.Publish(t.Context(), event("a"))
+	require.Error(t, err, "the connection was cut")
+	require.Contains(t, <-reads, `"event_id":"a"`, "the first read has the body too")
+}

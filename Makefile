@@ -4,6 +4,7 @@ GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v
 BIN := bin/oncelog
 DATA ?= data
 FUZZTIME ?= 30s
+BENCH ?=
 BENCHTIME ?= 1s
 CASES ?= 1000
 
@@ -50,7 +51,11 @@ fuzz: ## every fuzz target in turn, FUZZTIME each (30s)
 	done
 
 .PHONY: bench
-bench: ## the Go benchmarks of every room, BENCHTIME each (1s)
+bench: build ## a whole cluster measured, about two minutes; BENCH="--rounds 5" and so on
+	@exec $(BIN) bench $(BENCH)
+
+.PHONY: bench-go
+bench-go: ## the Go benchmarks of every room, BENCHTIME each (1s)
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
 .PHONY: tidy-check

@@ -66,7 +66,7 @@ func newRoot(c *console) *cobra.Command {
 	root.SetErr(c.err)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		newServe(c), newCluster(c), newDemo(c), newLoad(c),
+		newServe(c), newCluster(c), newDemo(c), newLoad(c), newBench(c),
 		newPublish(c), newTail(c), newEvents(c), newStats(c), newStatus(c), newVerify(c), newVersion(c),
 	)
 	return root

@@ -82,6 +82,7 @@ func TestHelp(t *testing.T) {
 		"help-cluster": {"help", "cluster"},
 		"help-demo":    {"demo", "--help"},
 		"help-load":    {"load", "-h"},
+		"help-bench":   {"bench", "-h"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -13,7 +13,7 @@ func TestWrongUse(t *testing.T) {
 	t.Parallel()
 	for line, says := range map[string]string{
 		"clutser":                                `unknown command "clutser"; did you mean cluster?`,
-		"frobnicate":                             `unknown command "frobnicate"; there are cluster, demo, events`,
+		"frobnicate":                             `unknown command "frobnicate"; there are bench, cluster, demo`,
 		"serve extra":                            `"extra" is too much: oncelog serve takes 0 arguments`,
 		"publish a b":                            `"b" is too much: oncelog publish takes 1 arguments`,
 		"cluster --nodez 3":                      "unknown flag --nodez; oncelog cluster has --data-dir, --gossip-port",

@@ -111,6 +111,13 @@ func (n *Node) begun() bool {
 	return n.life != nil
 }
 
+// up tells whether the node runs, be it paused.
+func (n *Node) up() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.life.running()
+}
+
 // Alive tells whether the node can answer: it runs and is not paused.
 func (n *Node) Alive() bool {
 	n.mu.Lock()

@@ -45,8 +45,8 @@ const (
 	publicationsPerKey = 5
 	// trafficClients is how many clients there are by default, clientPause their
 	// longest pause between two questions.
-	trafficClients = 16
-	clientPause    = 60 * time.Millisecond
+	trafficClients = 32
+	clientPause    = 50 * time.Millisecond
 	// testsOwn is the number of the client that is the test itself.
 	testsOwn = trafficClients
 )
@@ -145,11 +145,12 @@ func (a *asker) ask(ctx context.Context) {
 	}
 }
 
-// node is any, and most often one that runs.
+// node is any, and most often one that runs. It may well be paused: what it is
+// asked then waits in its sockets.
 func (a *asker) node() *Node {
 	var n *Node
 	for range 3 {
-		if n = a.nodes[a.chance.IntN(len(a.nodes))]; n.Alive() {
+		if n = a.nodes[a.chance.IntN(len(a.nodes))]; n.up() {
 			break
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -167,46 +168,80 @@ func newCatalogue(w Workload) *catalogue {
 	return &catalogue{w: w, prefix: prefix}
 }
 
-// events makes the events of some indexes.
+// events makes the events of some indexes. Their payloads share their memory.
 func (c *catalogue) events(indexes []int64) []oncelog.Event {
 	events := make([]oncelog.Event, len(indexes))
+	memory := make([]byte, 0, len(indexes)*c.w.PayloadBytes)
 	for i, index := range indexes {
-		events[i] = c.event(index)
+		events[i], memory = c.appendEvent(memory, index)
 	}
 	return events
 }
 
 // event makes the event of an index.
 func (c *catalogue) event(index int64) oncelog.Event {
-	rng := rand.New(rand.NewPCG(c.w.Seed, uint64(index)+1))
-	return oncelog.Event{
-		Topic:     c.w.Topics[rng.IntN(len(c.w.Topics))],
-		EventID:   c.eventID(index),
-		Timestamp: c.w.Start.Add(time.Duration(index) * time.Millisecond),
-		Source:    "load-" + strconv.Itoa(rng.IntN(8)),
-		Payload:   c.payload(index, rng),
-	}
+	e, _ := c.appendEvent(make([]byte, 0, c.w.PayloadBytes), index)
+	return e
 }
 
-// payload makes a compact JSON object of the workload's exact size.
-func (c *catalogue) payload(index int64, rng *rand.Rand) []byte {
-	b := make([]byte, 0, c.w.PayloadBytes+len(words[0]))
+// appendEvent makes the event of an index, with its payload behind what is in
+// memory already.
+func (c *catalogue) appendEvent(memory []byte, index int64) (oncelog.Event, []byte) {
+	chance := rand.NewPCG(c.w.Seed, uint64(index)+1)
+	start := len(memory)
+	e := oncelog.Event{
+		Topic:     c.w.Topics[below(chance, len(c.w.Topics))],
+		EventID:   c.eventID(index),
+		Timestamp: c.w.Start.Add(time.Duration(index) * time.Millisecond),
+		Source:    sources[below(chance, len(sources))],
+	}
+	memory = c.appendPayload(memory, index, chance)
+	e.Payload = memory[start:len(memory):len(memory)]
+	return e, memory
+}
+
+// below draws a number of 0 or more and less than n.
+func below(chance *rand.PCG, n int) int {
+	high, _ := bits.Mul64(chance.Uint64(), uint64(n))
+	return int(high)
+}
+
+// appendPayload appends a compact JSON object of the workload's exact size.
+func (c *catalogue) appendPayload(b []byte, index int64, chance *rand.PCG) []byte {
+	end := len(b) + c.w.PayloadBytes - len(`"}`)
 	b = append(b, `{"n":`...)
 	b = strconv.AppendInt(b, index, 10)
 	b = append(b, `,"user":"u`...)
-	b = strconv.AppendInt(b, int64(rng.IntN(10_000)), 10)
+	b = strconv.AppendInt(b, int64(below(chance, 10_000)), 10)
 	b = append(b, `","value":`...)
-	b = strconv.AppendFloat(b, float64(rng.IntN(100_000))/100, 'f', 2, 64)
+	b = strconv.AppendInt(b, int64(below(chance, 1000)), 10)
+	b = append(b, '.', '0'+byte(below(chance, 10)), '0'+byte(below(chance, 10)))
 	b = append(b, `,"note":"`...)
-	end := c.w.PayloadBytes - len(`"}`)
-	for len(b) < end {
-		b = append(b, words[rng.IntN(len(words))]...)
-	}
-	return append(b[:end], `"}`...)
+	b = appendWords(b, end, chance)
+	return append(b, `"}`...)
 }
 
+// appendWords appends words up to an end, where the last one may be cut short. A
+// draw makes a dozen of them.
+func appendWords(b []byte, end int, chance *rand.PCG) []byte {
+	const wordBits = 5
+	var drawn uint64
+	for left := 0; len(b) < end; left-- {
+		if left == 0 {
+			drawn, left = chance.Uint64(), 64/wordBits
+		}
+		word := words[drawn%(1<<wordBits)]
+		drawn >>= wordBits
+		b = append(b, word[:min(len(word), end-len(b))]...)
+	}
+	return b
+}
+
+// sources are who the events are from.
+var sources = [...]string{"load-0", "load-1", "load-2", "load-3", "load-4", "load-5", "load-6", "load-7"}
+
 // words fill a payload, so that it compresses about as text does.
-var words = [...]string{
+var words = [1 << 5]string{
 	"accepted ", "account ", "after ", "amount ", "before ", "button ", "cart ", "checkout ",
 	"client ", "confirmed ", "customer ", "delivery ", "device ", "discount ", "email ", "gateway ",
 	"invoice ", "item ", "limit ", "order ", "page ", "pending ", "price ", "queue ", "region ",

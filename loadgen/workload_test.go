@@ -167,3 +167,16 @@ func BenchmarkEvent(b *testing.B) {
 		index++
 	}
 }
+
+func BenchmarkEvents1000(b *testing.B) {
+	c := newCatalogue(DefaultWorkload())
+	indexes := make([]int64, 1000)
+	b.ReportAllocs()
+	for b.Loop() {
+		for i := range indexes {
+			indexes[i]++
+		}
+		c.events(indexes)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(indexes)), "ns/event")
+}

@@ -37,8 +37,9 @@ type Client struct {
 	retry     bool
 	patience  time.Duration
 	transport *transport
-	// decoders holds *wire.Decoder, lines *bufio.Reader.
-	decoders, lines sync.Pool
+	// decoders holds *wire.Decoder, lines *bufio.Reader, bodies the *[]byte of
+	// batches.
+	decoders, lines, bodies sync.Pool
 
 	resent       atomic.Int64
 	resentEvents atomic.Int64
@@ -77,6 +78,7 @@ func New(targets []string, options ...Option) (*Client, error) {
 	}
 	c := &Client{retry: s.retry, patience: s.patience, transport: newTransport(s.concurrency)}
 	c.decoders.New = func() any { return new(wire.Decoder) }
+	c.bodies.New = func() any { return new([]byte) }
 	c.lines.New = func() any { return bufio.NewReaderSize(nil, lineBuffer) }
 	if len(targets) == 0 {
 		return nil, errors.New("client: no target")
@@ -137,19 +139,16 @@ func (c *Client) Publish(ctx context.Context, e oncelog.Event) (oncelog.Receipt,
 // [oncelog.MaxBatchEvents], in a body of at most [oncelog.MaxBodyBytes]. There is
 // one receipt per event, in order.
 func (c *Client) PublishBatch(ctx context.Context, events []oncelog.Event) ([]oncelog.Receipt, error) {
-	body := []byte{'['}
-	for i := range events {
-		if i > 0 {
-			body = append(body, ',')
-		}
-		var err error
-		if body, err = appendValid(body, &events[i]); err != nil {
-			return nil, fmt.Errorf("event %d: %w", i, err)
-		}
+	// Nothing reads a body any more once its request is done.
+	memory := c.bodies.Get().(*[]byte)
+	defer c.bodies.Put(memory)
+	body, err := appendBatch((*memory)[:0], events)
+	*memory = body
+	if err != nil {
+		return nil, err
 	}
-	body = append(body, ']')
 	var receipts []oncelog.Receipt
-	err := c.do(ctx, request{method: http.MethodPost, path: "/publish/batch", body: body, events: len(events)}, func(text []byte) error {
+	err = c.do(ctx, request{method: http.MethodPost, path: "/publish/batch", body: body, events: len(events)}, func(text []byte) error {
 		return c.decode(func(d *wire.Decoder) (err error) {
 			if receipts, err = d.BatchAnswer(text); err != nil {
 				return err
@@ -161,6 +160,21 @@ func (c *Client) PublishBatch(ctx context.Context, events []oncelog.Event) ([]on
 		return nil, err
 	}
 	return receipts, nil
+}
+
+// appendBatch appends an array of events that a node will take.
+func appendBatch(dst []byte, events []oncelog.Event) ([]byte, error) {
+	dst = append(dst, '[')
+	for i := range events {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		var err error
+		if dst, err = appendValid(dst, &events[i]); err != nil {
+			return dst, fmt.Errorf("event %d: %w", i, err)
+		}
+	}
+	return append(dst, ']'), nil
 }
 
 // appendValid appends an event that a node will take: a text of other bytes than

@@ -13,11 +13,11 @@ type Options struct {
 	// FS is the file system; nil is the disk.
 	FS vfs.FS
 	// CacheBytes is the memory for blocks read from tables, 1 MiB or more; 0 is
-	// 32 MiB. It holds the filters, which every new event asks, 1.25 MB a million
-	// events, and the hot part of the dedup index.
+	// 16 MiB. It holds the tables' filters, 1.25 MB a million events, and the hot
+	// part of the dedup index.
 	CacheBytes int64
 	// MemTableBytes is the size of one memtable, 1 MiB to 1 GiB; 0 is 16 MiB. Up
-	// to four exist at once. What they do not use is lent to the cache.
+	// to three exist at once. What they do not use is lent to the cache.
 	MemTableBytes int64
 	// FilterBytes is the memory of a filter that knows new events as new, 64 KiB or
 	// more; 0 is 16 MiB. It serves well up to a million events a MiB, and somewhat
@@ -41,7 +41,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.FS = vfs.Default
 	}
 	if o.CacheBytes == 0 {
-		o.CacheBytes = 32 << 20
+		o.CacheBytes = 16 << 20
 	}
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = 16 << 20

@@ -20,18 +20,25 @@ const formatVersion = pebble.FormatValueSeparation
 
 const (
 	// memTables bounds the memtables that exist at once: writes wait for a flush
-	// beyond them. It leaves room for one being filled, one being written out and
-	// a burst behind them.
-	memTables = 4
+	// beyond them. One is being filled, one written out, and one may wait behind
+	// that.
+	memTables = 3
 	// tableBlockBytes is the size of a table's blocks: what a dedup look-up that
 	// hits has to read. Event blocks are larger and stand alone.
 	tableBlockBytes = 8 << 10
 	// indexBlockBytes keeps a table's index in one block, which spares each
 	// look-up a second level.
 	indexBlockBytes = 256 << 10
+	// flushedTableBytes is the size of the tables that a flush writes: a memtable's
+	// blocks are one or two.
+	flushedTableBytes = 8 << 20
 	// maxTableBytes bounds a table, and with it its filter, which the cache holds
 	// or drops whole.
 	maxTableBytes = 16 << 20
+	// baseBytes is what the first level below the flushes holds. With less, a dedup
+	// key is rewritten once more on its way down; with more, each rewrite of the
+	// level is longer.
+	baseBytes = 256 << 20
 )
 
 // newCache makes the cache of blocks. Pebble takes the memtables' memory out of
@@ -60,16 +67,29 @@ func (s *Store) writable() *pebble.Options {
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { s.log.Warn("writes wait for the disk", "reason", i.Reason) },
 		WriteStallEnd:   func() { s.log.Info("writes go on") },
 	}
+	o.LBaseMaxBytes = baseBytes
+	o.Experimental.SpanPolicyFunc = span
 	for i := range o.Levels {
 		o.Levels[i] = pebble.LevelOptions{
 			BlockSize:      tableBlockBytes,
 			IndexBlockSize: indexBlockBytes,
 			FilterPolicy:   filter(),
 		}
-		o.TargetFileSizes[i] = int64(min(2<<20<<i, maxTableBytes))
+		o.TargetFileSizes[i] = int64(min(flushedTableBytes<<i, maxTableBytes))
 	}
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	return o
+}
+
+// span parts the blocks from all other keys: Pebble ends a table where a span
+// ends. Blocks are written in the order of their keys and so most of their tables
+// move down the levels as they are, where they share none with the dedup index,
+// whose keys come in no order.
+func span(start []byte) (policy pebble.SpanPolicy, end []byte, err error) {
+	if start[0] <= kindBlock {
+		end = after(kindBlock)
+	}
+	return policy, end, nil
 }
 
 // readOnly are the options of a database that nobody writes. What is wrong with

@@ -25,21 +25,92 @@ func benchMachine(b *testing.B, events int) (*FSM, *history, *uint64) {
 	h, number := &history{}, new(uint64)
 	f.ApplyBatch([]*raft.Log{h.members(nodeA)})
 	for range events / 1000 {
-		publishBench(f, h, number, 1000)
+		publishBench(f, h, number)
 	}
 	_, err = s.Flush()
 	require.NoError(b, err)
 	return f, h, number
 }
 
-// publishBench applies one batch of new events of about 300 bytes.
-func publishBench(f *FSM, h *history, number *uint64, n int) {
+// publishBench applies one batch of 1,000 new events.
+func publishBench(f *FSM, h *history, number *uint64) {
 	*number++
-	events := make([]oncelog.Event, n)
+	f.ApplyBatch([]*raft.Log{h.publish(benchBatchOf(*number))})
+}
+
+// benchBatchOf is the command of one batch of 1,000 events of about 300 bytes.
+func benchBatchOf(number uint64) Batch {
+	events := make([]oncelog.Event, 1000)
 	for i := range events {
-		events[i] = event("order", fmt.Sprintf("%020d-%08d", *number, i), `{"text":"`+strings.Repeat("x", 200)+`"}`)
+		events[i] = event("order", fmt.Sprintf("%020d-%08d", number, i), `{"text":"`+strings.Repeat("x", 200)+`"}`)
 	}
-	f.ApplyBatch([]*raft.Log{h.publish(batchOf(nodeA, 1, *number, *number, events...))})
+	return batchOf(nodeA, 1, number, number, events...)
+}
+
+// reportEvents gives the rate and the cost of one of the 1,000 events of an op.
+func reportEvents(b *testing.B) {
+	events := float64(b.N) * 1000
+	b.ReportMetric(events/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/events, "ns/event")
+}
+
+// BenchmarkCodec makes and reads the commands of 1,000 events.
+func BenchmarkCodec(b *testing.B) {
+	batch := benchBatchOf(1)
+	data := command(batch, 1)
+	e := event("order", "00000000000000000001-00000001", `{"text":"`+strings.Repeat("x", 200)+`"}`)
+	b.Run("record", func(b *testing.B) {
+		b.ReportAllocs()
+		var dst []byte
+		for b.Loop() {
+			dst = dst[:0]
+			for range 1000 {
+				dst = store.AppendRecord(dst, &e)
+			}
+		}
+		reportEvents(b)
+	})
+	b.Run("encode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			EncodePublish(batch, batch.Records)
+		}
+		reportEvents(b)
+	})
+	b.Run("stamp", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			Stamp(data, 1)
+		}
+		reportEvents(b)
+	})
+	b.Run("decode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := Decode(data); err != nil {
+				b.Fatal(err)
+			}
+		}
+		reportEvents(b)
+	})
+}
+
+// BenchmarkApplyBatch applies one entry of 1,000 events that are stored already,
+// all of it but the making of the entry: decoding, the session, the answers, the
+// commit. What new events cost is the store's part; see its benchmarks.
+func BenchmarkApplyBatch(b *testing.B) {
+	f, h, number := benchMachine(b, 100_000)
+	batch := benchBatchOf(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		*number++
+		batch.Number, batch.Settled = *number, *number
+		responses := f.ApplyBatch([]*raft.Log{h.publish(batch)})
+		if !responses[0].([]BatchResult)[0].Outcomes[0].Duplicate {
+			b.Fatal("not a duplicate")
+		}
+	}
+	reportEvents(b)
 }
 
 // written is how many bytes this process has written, as Linux counts them.
@@ -65,7 +136,7 @@ func BenchmarkSnapshot(b *testing.B) {
 			for range b.N {
 				b.StopTimer()
 				for range 10 {
-					publishBench(f, h, number, 1000)
+					publishBench(f, h, number)
 				}
 				before := written(b)
 				b.StartTimer()

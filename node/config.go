@@ -58,6 +58,9 @@ type Config struct {
 	// takes no events (ErrDiskFull) and hands leadership to one with room. Default
 	// 256 MiB.
 	DiskReserve int64
+	// LogStore is how the Raft log is kept: LogStoreBolt, the default, or
+	// LogStoreWAL. A data directory keeps the one that it was made with.
+	LogStore LogStore
 	// Version is told to the other nodes and to people.
 	Version string
 	// Logger takes the node's log. Default: none.
@@ -69,7 +72,7 @@ type Config struct {
 	free func() (uint64, error)
 	// The rest is for tests. disk stands between the Raft log and its file, appends
 	// between Raft and its log; store changes the store's options.
-	disk    func(boltStore) boltStore
+	disk    func(logStore) logStore
 	appends func(*guardedLog) raft.LogStore
 	store   func(*store.Options)
 }
@@ -111,6 +114,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.SnapshotBytes, defaultSnapshotBytes)
 	setDefault(&c.TrailingBytes, defaultTrailingBytes)
 	setDefault(&c.DiskReserve, defaultDiskReserve)
+	setDefault(&c.LogStore, LogStoreBolt)
 	setDefault(&c.Version, "devel")
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -119,7 +123,7 @@ func (c Config) withDefaults() Config {
 		c.Clock = time.Now
 	}
 	if c.disk == nil {
-		c.disk = func(s boltStore) boltStore { return s }
+		c.disk = func(s logStore) logStore { return s }
 	}
 	if c.appends == nil {
 		c.appends = func(l *guardedLog) raft.LogStore { return l }
@@ -169,6 +173,9 @@ func (c Config) check() error {
 	}
 	if _, _, err := net.SplitHostPort(c.RaftAdvertise); c.RaftAdvertise != "" && err != nil {
 		return fmt.Errorf("advertised Raft address %q: %w", c.RaftAdvertise, err)
+	}
+	if _, err := kindOf(c.LogStore); err != nil {
+		return err
 	}
 	switch {
 	case c.BootstrapExpect < 0 || c.BootstrapExpect > MaxFounders:

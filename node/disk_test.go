@@ -20,7 +20,7 @@ import (
 
 // faultyDisk fails or hangs on writes from a moment on.
 type faultyDisk struct {
-	boltStore
+	logStore
 	fault *atomic.Pointer[diskFault]
 }
 
@@ -43,7 +43,7 @@ func (d faultyDisk) StoreLogs(logs []*raft.Log) error {
 		}
 		return f.err
 	}
-	return d.boltStore.StoreLogs(logs)
+	return d.logStore.StoreLogs(logs)
 }
 
 // load is what a client publishes through one node.
@@ -106,7 +106,7 @@ func TestADiskThatFailsStopsItsNodeAlone(t *testing.T) {
 			nodes := startCluster(t, func(c *Config) {
 				fault := new(atomic.Pointer[diskFault])
 				faults[c.Name] = fault
-				c.disk = func(b boltStore) boltStore { return faultyDisk{b, fault} }
+				c.disk = func(b logStore) logStore { return faultyDisk{b, fault} }
 			})
 			leader, others := leaderOf(t, nodes)
 			broken, alive := leader, others
@@ -198,7 +198,7 @@ func TestADiskThatHangsStopsItsNode(t *testing.T) {
 	fault := new(atomic.Pointer[diskFault])
 	nodes := startCluster(t, func(c *Config) {
 		if c.Name == "n1" {
-			c.disk = func(b boltStore) boltStore { return faultyDisk{b, fault} }
+			c.disk = func(b logStore) logStore { return faultyDisk{b, fault} }
 		}
 	})
 	_, err := nodes[1].TransferLeadership(t.Context(), "n1")

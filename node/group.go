@@ -52,6 +52,13 @@ type group struct {
 // failure in the background is handed to fail.
 func openStores(c Config, own identityState, fail func(error)) (g *group, err error) {
 	g = &group{logger: c.Logger}
+	kind, err := kindOf(c.LogStore)
+	if err == nil {
+		err = kind.check(c.DataDir, own)
+	}
+	if err != nil {
+		return g, err
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.closeStores())
@@ -71,7 +78,7 @@ func openStores(c Config, own identityState, fail func(error)) (g *group, err er
 		return g, advise(err)
 	}
 	g.logSize = newLogSize(c.SnapshotBytes, c.TrailingBytes)
-	g.log, err = openLog(filepath.Join(c.DataDir, "raft.db"), fail, g.logSize.written)
+	g.log, err = openLog(kind, c.DataDir, c.Logger.With("component", "log"), fail, g.logSize.written)
 	if err != nil {
 		return g, err
 	}

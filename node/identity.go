@@ -60,6 +60,9 @@ type identityState struct {
 // original: one of the two is refused.
 func (s identityState) session() uint64 { return s.Run<<32 | uint64(rand.Uint32()) }
 
+// belongs tells whether the node has pledged itself to a cluster.
+func (s identityState) belongs() bool { return s.ClusterID != uuid.Nil }
+
 // founder is one of the nodes that found a cluster.
 type founder struct {
 	ID   uuid.UUID `json:"id"`

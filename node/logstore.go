@@ -2,10 +2,9 @@ package node
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
+	"log/slog"
 	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
@@ -13,29 +12,13 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
 
 	"github.com/oncelog/oncelog"
 )
 
-const (
-	// stallLimit is how long one operation of the Raft log may take. Raft would
-	// let a leader with a hung disk lead on (hashicorp/raft#503).
-	stallLimit = 10 * time.Second
-	// deleteChunk bounds the entries that one bolt transaction drops from the
-	// log's head: a large one would hold up the writers.
-	deleteChunk = 512
-	// boltMmapBytes is the log file's first mapping: growing it stops writers.
-	boltMmapBytes = 1 << 30
-)
-
-// boltStore is what raft-boltdb offers: a log, and the term and vote.
-type boltStore interface {
-	raft.LogStore
-	raft.StableStore
-	Close() error
-}
+// stallLimit is how long one operation of the Raft log may take. Raft would let a
+// leader with a hung disk lead on (hashicorp/raft#503).
+const stallLimit = 10 * time.Second
 
 // guardedLog is the Raft log, with the term and the vote, as a node needs it:
 //   - each entry has a checksum, which is checked whenever it is read, so before it
@@ -44,8 +27,9 @@ type boltStore interface {
 //
 // Raft itself would go on after each of these.
 type guardedLog struct {
-	store boltStore
+	store logStore
 	path  string
+	chunk uint64
 	fail  func(error)
 	// stall is stallLimit but in tests.
 	stall time.Duration
@@ -62,24 +46,16 @@ var (
 	_ raft.StableStore       = (*guardedLog)(nil)
 )
 
-// openLog opens or makes the log file. An error names it.
-func openLog(path string, fail func(error), written func(uint64, int)) (*guardedLog, error) {
-	l := &guardedLog{path: path, fail: fail, stall: stallLimit, written: written}
+// openLog opens or makes the log of that kind in a data directory. An error names
+// it.
+func openLog(kind logKind, dir string, logger *slog.Logger, fail func(error), written func(uint64, int)) (*guardedLog, error) {
+	l := &guardedLog{path: filepath.Join(dir, kind.file), chunk: kind.chunk, fail: fail, stall: stallLimit, written: written}
 	err := l.protect("open", func() (err error) {
-		l.store, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{
-			Timeout:         time.Second,
-			NoFreelistSync:  true,
-			FreelistType:    bbolt.FreelistMapType,
-			InitialMmapSize: boltMmapBytes,
-		}})
+		l.store, err = kind.open(l.path, logger)
 		return err
 	})
 	if err != nil {
 		return nil, err
-	}
-	// bolt syncs the file that it makes, and not the file's name.
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return nil, errors.Join(fmt.Errorf("raft log %s: %w", path, err), l.Close())
 	}
 	return l, nil
 }
@@ -98,7 +74,7 @@ var errLogOwner = fmt.Errorf("%w: it is not the log that this node has kept", on
 func (l *guardedLog) own(node, cluster uuid.UUID) error {
 	owner, err := l.Get(logOwner)
 	switch {
-	case errors.Is(err, raftboltdb.ErrKeyNotFound) && cluster == uuid.Nil:
+	case errors.Is(err, errNoKey) && cluster == uuid.Nil:
 		return l.Set(logOwner, node[:])
 	case err != nil && !absent(err):
 		return err
@@ -108,7 +84,7 @@ func (l *guardedLog) own(node, cluster uuid.UUID) error {
 	return nil
 }
 
-// Close closes the file.
+// Close closes the log.
 func (l *guardedLog) Close() error { return l.store.Close() }
 
 // do runs one operation and ends the node if it fails or hangs.
@@ -137,11 +113,11 @@ func (l *guardedLog) doOrHold(what string, operation func() error) error {
 
 // absent are the errors that Raft expects, and compares.
 func absent(err error) bool {
-	return errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, raftboltdb.ErrKeyNotFound)
+	return errors.Is(err, raft.ErrLogNotFound) || errors.Is(err, errNoKey)
 }
 
-// protect turns into an error what bolt does on a damaged file: it panics, or
-// reads beyond the end of its mapping. It lets Raft's own errors through as they
+// protect turns into an error what a store does on a damaged file: it panics, or,
+// as bolt does, reads beyond the end of its mapping. It lets Raft's own errors through as they
 // are, since Raft compares them.
 func (l *guardedLog) protect(what string, operation func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -201,7 +177,7 @@ func (l *guardedLog) StoreLogs(logs []*raft.Log) error {
 	return err
 }
 
-// DeleteRange implements raft.LogStore. The log's head goes in pieces: a crash
+// DeleteRange implements raft.LogStore. The log's head may go in pieces: a crash
 // between two of them leaves a shorter head. Its tail goes at once: a hole in
 // the log would be worse than a long transaction.
 func (l *guardedLog) DeleteRange(from, to uint64) error {
@@ -215,8 +191,8 @@ func (l *guardedLog) DeleteRange(from, to uint64) error {
 			return nil
 		}
 		upTo := to
-		if from == first {
-			upTo = min(to, from+deleteChunk-1)
+		if from == first && l.chunk > 0 {
+			upTo = min(to, from+l.chunk-1)
 		}
 		if err := l.do("truncate", func() error { return l.store.DeleteRange(from, upTo) }); err != nil || upTo == to {
 			return err
@@ -244,34 +220,4 @@ func (l *guardedLog) SetUint64(key []byte, value uint64) error {
 func (l *guardedLog) GetUint64(key []byte) (value uint64, err error) {
 	err = l.doOrHold("read the term", func() error { value, err = l.store.GetUint64(key); return err })
 	return value, err
-}
-
-// sealEntry returns a copy of the entry that carries its checksum, where Raft
-// lets a log store keep something of its own. The entry itself is shared with
-// the replication.
-func sealEntry(log *raft.Log) *raft.Log {
-	sealed := *log
-	sealed.Extensions = binary.BigEndian.AppendUint32(nil, entryChecksum(log))
-	return &sealed
-}
-
-// unseal checks an entry and takes the checksum off.
-func unseal(index uint64, log *raft.Log) error {
-	if log.Index != index {
-		return fmt.Errorf("%w: entry %d says that it is entry %d", oncelog.ErrCorrupt, index, log.Index)
-	}
-	if len(log.Extensions) != 4 || binary.BigEndian.Uint32(log.Extensions) != entryChecksum(log) {
-		return fmt.Errorf("%w: entry %d has a wrong checksum", oncelog.ErrCorrupt, index)
-	}
-	log.Extensions = nil
-	return nil
-}
-
-// entryChecksum covers all of an entry that Raft acts on.
-func entryChecksum(log *raft.Log) uint32 {
-	var head [17]byte
-	binary.BigEndian.PutUint64(head[:], log.Index)
-	binary.BigEndian.PutUint64(head[8:], log.Term)
-	head[16] = byte(log.Type)
-	return crc32.Update(crc32.Checksum(head[:], castagnoli), castagnoli, log.Data)
 }

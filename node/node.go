@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/oncelog/oncelog"
 	"github.com/oncelog/oncelog/gossip"
 	"github.com/oncelog/oncelog/httpapi"
 	"github.com/oncelog/oncelog/raftfsm"
@@ -134,13 +133,8 @@ func (n *Node) bind(what, addr string) (net.Listener, error) {
 // openStores opens the store and the Raft log and checks whose they are.
 func (n *Node) openStores() (err error) {
 	own := n.identity.get()
-	if own.ClusterID != uuid.Nil {
-		for _, part := range []string{"raft.db", "store"} {
-			if _, err := os.Stat(filepath.Join(n.config.DataDir, part)); err != nil {
-				return fmt.Errorf("%w: the node belongs to cluster %s and has lost a part of its data; start it anew in an empty directory: %w",
-					oncelog.ErrCorrupt, own.ClusterID, err)
-			}
-		}
+	if _, err := os.Stat(filepath.Join(n.config.DataDir, "store")); err != nil && own.belongs() {
+		return lostPart(own, err)
 	}
 	if n.group, err = openStores(n.config, own, n.fail); err != nil {
 		return err

@@ -15,7 +15,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/oncelog/oncelog"
@@ -202,7 +201,7 @@ func (d *powerDisk) Get(key []byte) ([]byte, error) {
 	defer d.mains.mu.Unlock()
 	value, ok := d.cached.stable[string(key)]
 	if !ok {
-		return nil, raftboltdb.ErrKeyNotFound
+		return nil, errNoKey
 	}
 	return value, nil
 }
@@ -245,13 +244,13 @@ func startPowered(t *testing.T, random *rand.Rand, lazy bool) *powered {
 // plug puts a node on a disk.
 func plug(c *Config, d *powerDisk) {
 	c.store = func(o *store.Options) { o.FS = d.tables }
-	c.disk = func(unused boltStore) boltStore { return besides{d, unused} }
+	c.disk = func(unused logStore) logStore { return besides{d, unused} }
 }
 
 // besides is a disk in place of a file that is open and not used.
 type besides struct {
 	*powerDisk
-	file boltStore
+	file logStore
 }
 
 func (b besides) Close() error { return b.file.Close() }

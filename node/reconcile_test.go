@@ -1,7 +1,6 @@
 package node
 
 import (
-	"path/filepath"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -13,13 +12,15 @@ import (
 
 func TestRaftDropsTheLogUnderASnapshot(t *testing.T) {
 	t.Parallel()
-	l, _ := openTestLog(t, filepath.Join(t.TempDir(), "raft.db"))
-	defer func() { require.NoError(t, l.Close()) }()
-	cache, err := raft.NewLogCache(logCacheEntries, l)
-	require.NoError(t, err)
-	var seen raft.LogStore = cache
-	monotonic, ok := seen.(raft.MonotonicLogStore)
-	require.True(t, ok && monotonic.IsMonotonic())
+	forLogStores(t, func(t *testing.T, kind logKind) {
+		l, _ := openTestLog(t, kind, t.TempDir())
+		defer func() { require.NoError(t, l.Close()) }()
+		cache, err := raft.NewLogCache(logCacheEntries, l)
+		require.NoError(t, err)
+		var seen raft.LogStore = cache
+		monotonic, ok := seen.(raft.MonotonicLogStore)
+		require.True(t, ok && monotonic.IsMonotonic())
+	})
 }
 
 // The log of entries 1 to 20 (or as said), all of term 2, against what the store
@@ -44,24 +45,28 @@ func TestALogThatTheStoreHasOvertakenIsDropped(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l, _ := openTestLog(t, filepath.Join(t.TempDir(), "raft.db"))
-			defer func() { require.NoError(t, l.Close()) }()
-			require.NoError(t, l.StoreLogs(entries(test.from, test.to)))
-			err := l.reconcile(test.applied)
-			if test.want != "" {
-				require.ErrorIs(t, err, oncelog.ErrCorrupt)
-				require.ErrorContains(t, err, test.want)
-				require.ErrorContains(t, err, l.path)
-			} else {
+			forLogStores(t, func(t *testing.T, kind logKind) {
+				l, _ := openTestLog(t, kind, t.TempDir())
+				defer func() { require.NoError(t, l.Close()) }()
+				require.NoError(t, l.StoreLogs(entries(test.from, test.to)))
+				err := l.reconcile(test.applied)
+				if test.want != "" {
+					require.ErrorIs(t, err, oncelog.ErrCorrupt)
+					require.ErrorContains(t, err, test.want)
+					require.ErrorContains(t, err, l.path)
+				} else {
+					require.NoError(t, err)
+				}
+				last, err := l.LastIndex()
 				require.NoError(t, err)
-			}
-			last, err := l.LastIndex()
-			require.NoError(t, err)
-			if test.kept {
-				require.Equal(t, test.to, last)
-			} else {
+				if test.kept {
+					require.Equal(t, test.to, last)
+					return
+				}
 				require.Zero(t, last)
-			}
+				next := test.applied.Index + 1
+				require.NoError(t, l.StoreLogs(entries(next, next+3)), "the log goes on behind the snapshot")
+			})
 		})
 	}
 }
@@ -69,11 +74,11 @@ func TestALogThatTheStoreHasOvertakenIsDropped(t *testing.T) {
 // A log with a wide gap is truncated in as many steps as it has entries to lose.
 func TestTruncatingOverAGapIsQuick(t *testing.T) {
 	t.Parallel()
-	l, failed := openTestLog(t, filepath.Join(t.TempDir(), "raft.db"))
+	l, failed := openTestLog(t, logKinds()[0], t.TempDir())
 	defer func() { require.NoError(t, l.Close()) }()
 	require.NoError(t, l.StoreLogs(entries(1, 100)))
 	require.NoError(t, l.StoreLogs(entries(2_000_001, 2_000_100)))
-	counted := &countingStore{boltStore: l.store}
+	counted := &countingStore{logStore: l.store}
 	l.store = counted
 	require.NoError(t, l.DeleteRange(1, 2_000_050))
 	require.LessOrEqual(t, counted.deletes, 4)
@@ -84,20 +89,20 @@ func TestTruncatingOverAGapIsQuick(t *testing.T) {
 }
 
 type countingStore struct {
-	boltStore
+	logStore
 	deletes int
 }
 
 func (s *countingStore) DeleteRange(from, to uint64) error {
 	s.deletes++
-	return s.boltStore.DeleteRange(from, to)
+	return s.logStore.DeleteRange(from, to)
 }
 
 func TestADamagedEntryIsAnErrorOfTheStart(t *testing.T) {
 	t.Parallel()
 	c := testNode(t, "format-1")
 	c.DataDir = firstFormat(t)
-	l, _ := openTestLog(t, filepath.Join(c.DataDir, "raft.db"))
+	l, _ := openTestLog(t, logKinds()[0], c.DataDir)
 	spoilt := &raft.Log{Index: 48, Term: 3, Type: raft.LogCommand, Data: []byte("x")}
 	require.NoError(t, l.store.StoreLogs([]*raft.Log{spoilt})) // without a checksum
 	require.NoError(t, l.Close())

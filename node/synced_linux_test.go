@@ -42,19 +42,21 @@ func unsynced(t *testing.T, dir string) (pages uint64, err error) {
 // kernel's own account.
 func TestWhatTheLogHasTakenIsOnTheDisk(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	l, failed := openTestLog(t, filepath.Join(dir, "raft.db"))
-	defer func() { require.NoError(t, l.Close()) }()
-	for i := range uint64(20) {
-		require.NoError(t, l.StoreLogs(entries(1+10*i, 10+10*i)))
-		require.NoError(t, l.SetUint64([]byte("CurrentTerm"), i))
-		pages, err := unsynced(t, dir)
-		if errors.Is(err, syscall.ENOSYS) {
-			t.Log("this kernel can not tell: the test needs Linux 6.5")
-			return
+	forLogStores(t, func(t *testing.T, kind logKind) {
+		dir := t.TempDir()
+		l, failed := openTestLog(t, kind, dir)
+		defer func() { require.NoError(t, l.Close()) }()
+		for i := range uint64(20) {
+			require.NoError(t, l.StoreLogs(entries(1+10*i, 10+10*i)))
+			require.NoError(t, l.SetUint64([]byte("CurrentTerm"), i))
+			pages, err := unsynced(t, dir)
+			if errors.Is(err, syscall.ENOSYS) {
+				t.Log("this kernel can not tell: the test needs Linux 6.5")
+				return
+			}
+			require.NoError(t, err)
+			require.Zero(t, pages, "after round %d", i)
 		}
-		require.NoError(t, err)
-		require.Zero(t, pages, "after round %d", i)
-	}
-	require.NoError(t, *failed)
+		require.NoError(t, *failed)
+	})
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -47,17 +48,22 @@ func Verify(dir string) (v Verified, err error) {
 	if c := v.Store.Cluster; c != uuid.Nil && c != own.ClusterID {
 		return v, fmt.Errorf("%w: the store is of cluster %s, and %s says %s", oncelog.ErrCorrupt, c, path, own.ClusterID)
 	}
-	v.FirstIndex, v.LastIndex, err = verifyLog(filepath.Join(dir, "raft.db"), own, v.Store.Applied)
+	v.FirstIndex, v.LastIndex, err = verifyLog(dir, own, v.Store.Applied)
 	return v, err
 }
 
 // verifyLog reads every entry, and checks that the log goes on where the store
 // ends.
-func verifyLog(path string, own identityState, applied store.Position) (first, last uint64, err error) {
+func verifyLog(dir string, own identityState, applied store.Position) (first, last uint64, err error) {
+	kind, err := logKindIn(dir, logKinds()[0])
+	if err != nil {
+		return 0, 0, err
+	}
+	path := filepath.Join(dir, kind.file)
 	if _, err := os.Stat(path); err != nil {
 		return 0, 0, fmt.Errorf("raft log: %w", err)
 	}
-	l, err := openLog(path, func(error) {}, func(uint64, int) {})
+	l, err := openLog(kind, dir, slog.New(slog.DiscardHandler), func(error) {}, func(uint64, int) {})
 	if err != nil {
 		return 0, 0, err
 	}

@@ -65,6 +65,7 @@ func (o *serveOptions) declare(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.node.Join, "join", nil, "gossip addresses of other nodes, host:port")
 	flags.StringVar(&o.pprofAddr, "pprof-addr", "", "address of profiles for \"go tool pprof\", host:port (default none)")
 	flags.StringVar(&o.config, "config", "", "file of settings, in TOML")
+	choiceVar(flags, (*string)(&o.node.LogStore), "log-store", "how the Raft log is kept", string(node.LogStoreBolt), string(node.LogStoreWAL))
 	choiceVar(flags, &o.logLevel, "log-level", "least level that is logged", "info", "debug", "warn", "error")
 	choiceVar(flags, &o.logFormat, "log-format", "form of the log", logText, logJSON)
 }

@@ -1,0 +1,156 @@
+package node
+
+import (
+	"encoding/binary"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-msgpack/v2/codec"
+	"github.com/hashicorp/raft"
+	"go.etcd.io/bbolt"
+)
+
+// boltMmapBytes is the log file's first mapping: growing it stops writers.
+const boltMmapBytes = 1 << 30
+
+// The buckets of the file: entries by index, and the term, the vote and the owner.
+var (
+	boltLogs   = []byte("logs")
+	boltStable = []byte("conf")
+)
+
+// boltLog keeps the Raft log in one bbolt file, in the form that raft-boltdb v2 gave
+// it: keys of 8 bytes, big endian, and entries in msgpack. Every operation is on the
+// disk when it returns, whole or not at all.
+type boltLog struct {
+	db     *bbolt.DB
+	handle *codec.MsgpackHandle
+}
+
+var _ logStore = (*boltLog)(nil)
+
+// openBolt opens or makes the file.
+func openBolt(path string) (*boltLog, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:         time.Second,
+		NoFreelistSync:  true,
+		FreelistType:    bbolt.FreelistMapType,
+		InitialMmapSize: boltMmapBytes,
+	})
+	if err != nil {
+		return nil, err
+	}
+	l := &boltLog{db: db, handle: new(codec.MsgpackHandle)}
+	l.handle.TimeNotBuiltin = true // the older of the two forms that a time can have
+	err = db.Update(func(tx *bbolt.Tx) error {
+		_, err1 := tx.CreateBucketIfNotExists(boltLogs)
+		_, err2 := tx.CreateBucketIfNotExists(boltStable)
+		return errors.Join(err1, err2)
+	})
+	if err == nil {
+		err = syncDir(filepath.Dir(path)) // bolt syncs the file that it makes, not its name
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return l, nil
+}
+
+// Close closes the file.
+func (l *boltLog) Close() error { return l.db.Close() }
+
+// FirstIndex implements raft.LogStore.
+func (l *boltLog) FirstIndex() (uint64, error) { return l.end((*bbolt.Cursor).First) }
+
+// LastIndex implements raft.LogStore.
+func (l *boltLog) LastIndex() (uint64, error) { return l.end((*bbolt.Cursor).Last) }
+
+func (l *boltLog) end(seek func(*bbolt.Cursor) (key, value []byte)) (index uint64, err error) {
+	err = l.db.View(func(tx *bbolt.Tx) error {
+		if key, _ := seek(tx.Bucket(boltLogs).Cursor()); key != nil {
+			index = binary.BigEndian.Uint64(key)
+		}
+		return nil
+	})
+	return index, err
+}
+
+// GetLog implements raft.LogStore.
+func (l *boltLog) GetLog(index uint64, log *raft.Log) error {
+	return l.db.View(func(tx *bbolt.Tx) error {
+		value := tx.Bucket(boltLogs).Get(boltKey(index))
+		if value == nil {
+			return raft.ErrLogNotFound
+		}
+		return codec.NewDecoderBytes(value, l.handle).Decode(log)
+	})
+}
+
+// StoreLog implements raft.LogStore.
+func (l *boltLog) StoreLog(log *raft.Log) error { return l.StoreLogs([]*raft.Log{log}) }
+
+// StoreLogs implements raft.LogStore.
+func (l *boltLog) StoreLogs(logs []*raft.Log) error {
+	return l.db.Update(func(tx *bbolt.Tx) error {
+		bucket := tx.Bucket(boltLogs)
+		for _, log := range logs {
+			value := make([]byte, 0, len(log.Data)+256)
+			if err := codec.NewEncoderBytes(&value, l.handle).Encode(log); err != nil {
+				return err
+			}
+			if err := bucket.Put(boltKey(log.Index), value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// DeleteRange implements raft.LogStore.
+func (l *boltLog) DeleteRange(from, to uint64) error {
+	return l.db.Update(func(tx *bbolt.Tx) error {
+		cursor := tx.Bucket(boltLogs).Cursor()
+		for {
+			key, _ := cursor.Seek(boltKey(from))
+			if key == nil || binary.BigEndian.Uint64(key) > to {
+				return nil
+			}
+			if err := cursor.Delete(); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// Set implements raft.StableStore.
+func (l *boltLog) Set(key, value []byte) error {
+	return l.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(boltStable).Put(key, value) })
+}
+
+// Get implements raft.StableStore.
+func (l *boltLog) Get(key []byte) (value []byte, err error) {
+	err = l.db.View(func(tx *bbolt.Tx) error {
+		found := tx.Bucket(boltStable).Get(key)
+		if found == nil {
+			return errNoKey
+		}
+		value = append([]byte(nil), found...)
+		return nil
+	})
+	return value, err
+}
+
+// SetUint64 implements raft.StableStore.
+func (l *boltLog) SetUint64(key []byte, value uint64) error { return l.Set(key, boltKey(value)) }
+
+// GetUint64 implements raft.StableStore.
+func (l *boltLog) GetUint64(key []byte) (uint64, error) {
+	value, err := l.Get(key)
+	if err != nil {
+		return 0, err
+	}
+	return decodeUint64(value)
+}
+
+func boltKey(index uint64) []byte { return binary.BigEndian.AppendUint64(nil, index) }

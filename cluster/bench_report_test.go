@@ -35,7 +35,9 @@ func benchRound(n int, latency bool) BenchRound {
 	if latency {
 		r.Latency = &loadgen.Latency{P50: float64(n), P90: float64(n) + 0.1, P99: float64(n) + 0.25, P999: float64(n) + 0.5, Max: float64(n) + 1}
 	}
-	use := func(cpu time.Duration, mib uint64) processUse { return processUse{cpu: cpu, rss: mib << 20} }
+	use := func(cpu time.Duration, mib uint64) processUse {
+		return processUse{cpu: cpu, rss: mib << 20, anon: mib << 19}
+	}
 	ms := time.Duration(n) * time.Millisecond
 	r.addUse("n1",
 		map[string]processUse{"": use(time.Second, 10), "n1": use(time.Second, 90), "n2": use(2*time.Second, 90)},
@@ -84,6 +86,7 @@ func TestBenchReportWithoutUse(t *testing.T) {
 			c.Rounds[j].Nodes, c.Rounds[j].NodesCPU, c.Rounds[j].LoadCPU = nil, 0, 0
 		}
 		c.NodesCPU, c.LoadCPU, c.MostRSS = nil, nil, 0
+		c.MostAnon = 0
 		c.summarize()
 	}
 	var text bytes.Buffer
@@ -92,6 +95,7 @@ func TestBenchReportWithoutUse(t *testing.T) {
 	document, err := json.Marshal(report)
 	require.NoError(t, err)
 	require.NotContains(t, string(document), "rss")
+	require.NotContains(t, string(document), "anon")
 	require.NotContains(t, string(document), "cpu")
 }
 

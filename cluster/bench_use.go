@@ -6,6 +6,7 @@ import "time"
 type processUse struct {
 	// cpu is its processor time so far, in user and in system mode.
 	cpu time.Duration
-	// rss is its resident memory now, in bytes.
-	rss uint64
+	// rss is its resident memory now, in bytes, and anon what of that is no part
+	// of a file.
+	rss, anon uint64
 }

@@ -38,10 +38,14 @@ func (f *keyFilter) add(k dedupKey) {
 	word.Or(mask)
 }
 
-// excludes reports that a key was certainly never stored.
+// excludes reports that a key was certainly never stored. A bit that is missing
+// says so only if the filter was complete before it was looked for.
 func (f *keyFilter) excludes(k dedupKey) bool {
+	if !f.complete.Load() {
+		return false
+	}
 	word, mask := f.place(k)
-	return word.Load()&mask != mask && f.complete.Load()
+	return word.Load()&mask != mask
 }
 
 // fillPause is how many keys are read between two looks at the context.

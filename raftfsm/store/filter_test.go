@@ -37,6 +37,23 @@ func TestFilterKnowsWhatItHas(t *testing.T) {
 	require.True(t, f.excludes(k), "the same event id in another topic is another key")
 }
 
+// TestFilterIsAskedWhileItIsFilled: a key that comes to it last is not excluded at
+// any moment.
+func TestFilterIsAskedWhileItIsFilled(t *testing.T) {
+	t.Parallel()
+	for i := range 20_000 {
+		f, k := newKeyFilter(64), filterKey(i)
+		go func() {
+			f.add(k)
+			f.complete.Store(true)
+		}()
+		for complete := false; !complete; {
+			complete = f.complete.Load()
+			require.False(t, f.excludes(k))
+		}
+	}
+}
+
 // TestFilterIsFilledFromTheTables after a restart and after a snapshot.
 func TestFilterIsFilledFromTheTables(t *testing.T) {
 	t.Parallel()

@@ -25,7 +25,7 @@ const (
 	memTables = 3
 	// tableBlockBytes is the size of a table's blocks: what a dedup look-up that
 	// hits has to read. Event blocks are larger and stand alone.
-	tableBlockBytes = 8 << 10
+	tableBlockBytes = 4 << 10
 	// indexBlockBytes keeps a table's index in one block, which spares each
 	// look-up a second level.
 	indexBlockBytes = 256 << 10

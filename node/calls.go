@@ -25,6 +25,7 @@ const (
 	pathStatus   = "/status"
 	pathPledge   = "/pledge"
 	pathTransfer = "/transfer-leadership"
+	pathSnapshot = "/snapshot"
 )
 
 const (

@@ -40,12 +40,12 @@ const (
 // group is this node's part in the Raft group.
 type group struct {
 	*raft.Raft
-	fsm       *raftfsm.FSM
-	store     *store.Store
-	log       *guardedLog
-	logSize   *logSize
-	transport *raft.NetworkTransport
-	logger    *slog.Logger
+	fsm     *raftfsm.FSM
+	store   *store.Store
+	log     *guardedLog
+	logSize *logSize
+	gate    *gate
+	logger  *slog.Logger
 }
 
 // openStores opens the store, the state machine on it, and the Raft log. A
@@ -79,6 +79,9 @@ func openStores(c Config, own identityState, fail func(error)) (g *group, err er
 	}
 	g.logSize = newLogSize(c.SnapshotBytes, c.TrailingBytes)
 	g.log, err = openLog(kind, c.DataDir, c.Logger.With("component", "log"), fail, g.logSize.written)
+	if g.log != nil {
+		g.log.applied = g.store.Applied
+	}
 	if err != nil {
 		return g, err
 	}
@@ -111,10 +114,11 @@ func (g *group) closeStores() (err error) {
 	return err
 }
 
-// start begins to take part in the group.
-func (g *group) start(c Config, id *identity, streams raft.StreamLayer, addresses raft.ServerAddressProvider) error {
+// start begins to take part in the group. A snapshot from the leader that is older
+// than this node's log is told to outdated.
+func (g *group) start(c Config, id *identity, streams raft.StreamLayer, addresses raft.ServerAddressProvider, outdated func()) error {
 	logger := raftLogger(c.Logger.With("component", "raft"))
-	g.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                  streams,
 		ServerAddressProvider:   addresses,
 		MaxPool:                 3,
@@ -123,13 +127,15 @@ func (g *group) start(c Config, id *identity, streams raft.StreamLayer, addresse
 		Logger:                  logger.Named("transport"),
 		MsgpackUseNewTimeFormat: true,
 	})
+	g.gate = newGate(transport, g.log, c.Logger, outdated)
 	logs, err := raft.NewLogCache(logCacheEntries, c.appends(g.log))
 	if err == nil {
 		g.Raft, err = g.newRaft(raftConfig(c, id, logger), logs)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("raft: %w", err), g.transport.Close())
+		return errors.Join(fmt.Errorf("raft: %w", err), transport.Close())
 	}
+	g.gate.open(g.CurrentTerm)
 	g.log.running.Store(true)
 	return nil
 }
@@ -141,7 +147,7 @@ func (g *group) newRaft(c *raft.Config, logs raft.LogStore) (r *raft.Raft, err e
 			err = fmt.Errorf("%w: %v", oncelog.ErrCorrupt, p)
 		}
 	}()
-	return raft.NewRaft(c, g.fsm, logs, g.log, raftfsm.NewSnapshots(g.store), g.transport)
+	return raft.NewRaft(c, g.fsm, logs, g.log, raftfsm.NewSnapshots(g.store), g.gate)
 }
 
 func raftConfig(c Config, id *identity, logger hclog.Logger) *raft.Config {
@@ -163,7 +169,7 @@ func raftConfig(c Config, id *identity, logger hclog.Logger) *raft.Config {
 
 // leave ends the part in the group. The stores stay open.
 func (g *group) leave() error {
-	return errors.Join(g.Shutdown().Error(), g.transport.Close())
+	return errors.Join(g.Shutdown().Error(), g.gate.Close())
 }
 
 // propose puts a command into the log, as leader, and waits for the state

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/oncelog/oncelog"
+	"github.com/oncelog/oncelog/raftfsm/store"
 )
 
 // stallLimit is how long one operation of the Raft log may take. Raft would let a
@@ -35,6 +36,8 @@ type guardedLog struct {
 	stall time.Duration
 	// written is told of each append: the last index and the size in bytes.
 	written func(last uint64, size int)
+	// applied is how far the store is; nil where there is none beside the log.
+	applied func() store.Position
 	// running says that Raft is at work. It panics on the errors of some
 	// operations, so after them, when the node has been told to stop, it is held.
 	running atomic.Bool
@@ -154,11 +157,6 @@ func (l *guardedLog) GetLog(index uint64, log *raft.Log) error {
 		return unseal(index, log)
 	})
 }
-
-// IsMonotonic implements raft.MonotonicLogStore: it has Raft drop the whole log
-// when a snapshot from the leader overtakes it. Otherwise entries that were never
-// committed could stay below the gap, and be sent on to a new node one day.
-func (l *guardedLog) IsMonotonic() bool { return true }
 
 // StoreLog implements raft.LogStore.
 func (l *guardedLog) StoreLog(log *raft.Log) error { return l.StoreLogs([]*raft.Log{log}) }

@@ -179,11 +179,11 @@ func (n *Node) openPort() {
 func (n *Node) startRaft() error {
 	own, logger := n.identity.get(), n.config.Logger
 	directory := &peers{identity: n.identity, gossip: n.gossip, fsm: n.group.fsm}
-	if err := n.group.start(n.config, n.identity, raftStreams{n.port.raft, n.identity}, directory); err != nil {
+	n.caller = newCaller(directory)
+	if err := n.group.start(n.config, n.identity, raftStreams{n.port.raft, n.identity}, directory, n.askForSnapshot); err != nil {
 		return err
 	}
 	n.undo = append(n.undo, n.group.leave)
-	n.caller = newCaller(directory)
 	n.leadership = newLeadership(n.group, n.identity, logger)
 	n.sequencer = newSequencer(n.commit)
 	n.space = &space{
@@ -234,6 +234,7 @@ func (n *Node) work() {
 	mux.HandleFunc("POST "+pathStatus, handleJSON(n.serveStatus))
 	mux.HandleFunc("POST "+pathPledge, handleJSON(f.servePledge))
 	mux.HandleFunc("POST "+pathTransfer, handleJSON(n.serveTransfer))
+	mux.HandleFunc("POST "+pathSnapshot, handle(n.serveSnapshot))
 	n.calls = newCallServer(mux)
 
 	ctx, cancel := context.WithCancel(context.Background())

@@ -60,3 +60,26 @@ func (l *guardedLog) reconcile(applied store.Position) error {
 	}
 	return l.DeleteRange(0, last)
 }
+
+// IsMonotonic implements raft.MonotonicLogStore. Raft asks it when it has installed
+// a snapshot from the leader, and drops the whole log where it is true. So it must
+// be true for a log that was overtaken: entries that were never committed could
+// stay below the gap, and be sent on to a new node one day. It must be false for
+// any other: what follows the snapshot was acknowledged.
+//
+// Raft goes on with the end of the log in its memory. Where that lay behind the
+// snapshot, it would refuse its leader for ever (hashicorp/raft#697): a start anew
+// is what helps.
+func (l *guardedLog) IsMonotonic() bool {
+	applied := l.applied()
+	drop, err := l.overtaken(applied)
+	if err != nil {
+		l.fail(err)
+		return false
+	}
+	last, err := l.LastIndex()
+	if err == nil && drop && last >= applied.Index {
+		l.fail(fmt.Errorf("raft log %s: its entries from %d to %d were never committed, and are dropped for the leader's: start the node again", l.path, applied.Index, last))
+	}
+	return drop
+}

@@ -10,17 +10,42 @@ import (
 	"github.com/oncelog/oncelog/raftfsm/store"
 )
 
+// Raft asks, when it has installed a snapshot, whether to drop the whole log. It
+// has entries 1 to 20 (or as said), all of term 2.
 func TestRaftDropsTheLogUnderASnapshot(t *testing.T) {
 	t.Parallel()
-	forLogStores(t, func(t *testing.T, kind logKind) {
-		l, _ := openTestLog(t, kind, t.TempDir())
-		defer func() { require.NoError(t, l.Close()) }()
-		cache, err := raft.NewLogCache(logCacheEntries, l)
-		require.NoError(t, err)
-		var seen raft.LogStore = cache
-		monotonic, ok := seen.(raft.MonotonicLogStore)
-		require.True(t, ok && monotonic.IsMonotonic())
-	})
+	for name, test := range map[string]struct {
+		from, to uint64
+		applied  store.Position
+		drops    bool
+		want     string
+	}{
+		"beyond the log":              {1, 20, store.Position{Index: 300, Term: 3}, true, ""},
+		"within the log":              {1, 20, store.Position{Index: 10, Term: 2}, false, ""},
+		"at its end":                  {1, 20, store.Position{Index: 20, Term: 2}, false, ""},
+		"before it":                   {11, 20, store.Position{Index: 10, Term: 2}, false, ""},
+		"of another term, within it":  {1, 20, store.Position{Index: 10, Term: 3}, true, "from 10 to 20 were never committed"},
+		"of another term, at its end": {1, 20, store.Position{Index: 20, Term: 3}, true, "start the node again"},
+		"with a gap behind it":        {12, 20, store.Position{Index: 10, Term: 2}, false, "begins at entry 12"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			forLogStores(t, func(t *testing.T, kind logKind) {
+				l, failed := openTestLog(t, kind, t.TempDir())
+				defer func() { require.NoError(t, l.Close()) }()
+				require.NoError(t, l.StoreLogs(entries(test.from, test.to)))
+				l.applied = func() store.Position { return test.applied }
+				cache, err := raft.NewLogCache(logCacheEntries, l)
+				require.NoError(t, err)
+				require.Equal(t, test.drops, cache.IsMonotonic())
+				if test.want == "" {
+					require.NoError(t, *failed)
+				} else {
+					require.ErrorContains(t, *failed, test.want)
+				}
+			})
+		})
+	}
 }
 
 // The log of entries 1 to 20 (or as said), all of term 2, against what the store

@@ -1,0 +1,129 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/oncelog/oncelog"
+)
+
+// gate is Raft's transport, and answers itself the snapshots that this node must
+// not install: those that end within its log.
+//
+// A leader that has lost a follower's replies may take it to be further behind
+// than it is. Raft installs the snapshot that it then sends whatever the follower
+// has (hashicorp/raft#697): it would drop the entries behind the snapshot, which
+// the follower has acknowledged, or keep them and forget the changes of membership
+// in them. The Raft paper's rule, that a log which holds the snapshot's last entry
+// stays as it is (section 7, InstallSnapshot, step 6), is kept here.
+type gate struct {
+	*raft.NetworkTransport
+	rpcs   chan raft.RPC
+	log    *guardedLog
+	logger *slog.Logger
+	// outdated is told of a snapshot that begins before this node's log does: only
+	// a newer one can help.
+	outdated func()
+
+	shut  context.CancelFunc
+	tasks sync.WaitGroup
+}
+
+func newGate(t *raft.NetworkTransport, l *guardedLog, logger *slog.Logger, outdated func()) *gate {
+	return &gate{NetworkTransport: t, rpcs: make(chan raft.RPC), log: l, logger: logger, outdated: outdated}
+}
+
+// Consumer implements raft.Transport.
+func (g *gate) Consumer() <-chan raft.RPC { return g.rpcs }
+
+// open begins to let in what comes. term is Raft's current one.
+func (g *gate) open(term func() uint64) {
+	ctx, cancel := context.WithCancel(context.Background())
+	g.shut = cancel
+	g.tasks.Go(func() {
+		for {
+			select {
+			case rpc := <-g.NetworkTransport.Consumer():
+				g.pass(ctx, rpc, term())
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// Close ends the transport, and waits for what the gate has under way.
+func (g *gate) Close() error {
+	err := g.NetworkTransport.Close()
+	if g.shut != nil {
+		g.shut()
+	}
+	g.tasks.Wait()
+	return err
+}
+
+// pass hands a request to Raft, unless it is a snapshot that is answered here. Of
+// the current term's leader only: any other is Raft's to refuse.
+func (g *gate) pass(ctx context.Context, rpc raft.RPC, term uint64) {
+	if snapshot, ok := rpc.Command.(*raft.InstallSnapshotRequest); ok && snapshot.Term == term && g.answers(rpc, snapshot) {
+		return
+	}
+	select {
+	case g.rpcs <- rpc:
+	case <-ctx.Done():
+	}
+}
+
+// errOutdated is the answer to a snapshot that ends before this node's log begins.
+var errOutdated = errors.New("the snapshot is older than this node's log")
+
+// answers tells whether it has answered a snapshot.
+func (g *gate) answers(rpc raft.RPC, request *raft.InstallSnapshotRequest) bool {
+	held, err := g.log.holds(request.LastLogIndex, request.LastLogTerm)
+	if !held && err == nil {
+		return false
+	}
+	g.logger.Info("a snapshot from the leader is not needed", "index", request.LastLogIndex, "term", request.LastLogTerm, "error", err)
+	g.tasks.Go(func() {
+		// The next request comes behind the snapshot.
+		_, _ = io.Copy(io.Discard, rpc.Reader)
+		rpc.Respond(&raft.InstallSnapshotResponse{
+			RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax},
+			Term:      request.Term,
+			Success:   err == nil,
+		}, err)
+		if errors.Is(err, errOutdated) {
+			g.outdated()
+		}
+	})
+	return true
+}
+
+// holds tells whether an entry of that index and term is in the log. Then all
+// before it are the leader's too. An errOutdated means that the log begins
+// behind it.
+func (l *guardedLog) holds(index, term uint64) (bool, error) {
+	first, err := l.FirstIndex()
+	if err != nil || first == 0 {
+		return false, err
+	}
+	last, err := l.LastIndex()
+	switch {
+	case err != nil || index > last:
+		return false, err
+	case index < first:
+		return false, fmt.Errorf("%w: it ends at entry %d, and the log begins at %d", errOutdated, index, first)
+	}
+	var entry raft.Log
+	err = l.GetLog(index, &entry)
+	if errors.Is(err, raft.ErrLogNotFound) {
+		return false, fmt.Errorf("%w: raft log %s has lost entry %d of %d to %d", oncelog.ErrCorrupt, l.path, index, first, last)
+	}
+	return err == nil && entry.Term == term, err
+}

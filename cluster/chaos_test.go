@@ -25,7 +25,7 @@ import (
 const (
 	seedVariable    = "ONCELOG_SEED"
 	minutesVariable = "ONCELOG_MINUTES"
-	shortRun        = 20 * time.Second
+	shortRun        = 18 * time.Second
 )
 
 // chaosSeed is the seed that was asked for, or any.
@@ -76,7 +76,10 @@ func TestStaleReadsAreFound(t *testing.T) {
 	ch.traffic.reads = oncelog.Stale
 	ch.underLoad(t, func(ctx context.Context) {
 		chance := rand.New(rand.NewPCG(ch.seed, 0))
-		require.NoError(t, ch.nemesis.pause(ctx, chance, ch.nemesis.leader(ctx, chance)))
+		paused := ch.nemesis.leader(ctx, chance)
+		require.NoError(t, paused.Pause())
+		ch.await(t, "some reads", 100, toldFound, toldAbsent)
+		require.NoError(t, paused.Continue())
 		links, err := ch.cluster.Links(ctx)
 		require.NoError(t, err)
 		links.Isolate(ch.nemesis.follower(ctx, chance))

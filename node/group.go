@@ -89,7 +89,10 @@ func openStores(c Config, own identityState, fail func(error)) (g *group, err er
 	if err := g.log.own(own.NodeID, own.ClusterID); err != nil {
 		return g, err
 	}
-	return g, g.log.reconcile(g.store.Applied())
+	if err := g.log.reconcile(g.store.Applied()); err != nil {
+		return g, err
+	}
+	return g, g.logSize.seed(g.log)
 }
 
 // advise says what can be done about data of a format that this program does not

@@ -21,8 +21,8 @@ type logSize struct {
 
 	// mu guards what follows.
 	mu sync.Mutex
-	// total counts the bytes appended since the node started, snapshot those at
-	// the last snapshot.
+	// total counts the bytes in the log at the start and those appended since,
+	// snapshot those at the last snapshot.
 	total, snapshot int64
 	// marks tell, in steps, which index was last at which total.
 	marks []logMark
@@ -54,6 +54,31 @@ func (s *logSize) written(last uint64, size int) {
 	if s.total-s.snapshot >= s.snapshotBytes {
 		s.ask()
 	}
+}
+
+// logSamples bounds the entries that are read to tell the size of a log.
+const logSamples = 64
+
+// seed notes the entries that a log holds at the start, about: it reads some.
+func (s *logSize) seed(log raft.LogStore) error {
+	first, err := log.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := log.LastIndex()
+	if err != nil || last == 0 {
+		return err
+	}
+	step := (last-first)/logSamples + 1
+	for at := first; at <= last; at += step {
+		var entry raft.Log
+		if err := log.GetLog(at, &entry); err != nil && !errors.Is(err, raft.ErrLogNotFound) {
+			return err
+		}
+		to := min(at+step-1, last)
+		s.written(to, len(entry.Data)*int(to-at+1))
+	}
+	return nil
 }
 
 // ask has a snapshot taken soon.

@@ -276,3 +276,29 @@ func TestLogSizeKeepsBytesNotEntries(t *testing.T) {
 	require.Empty(t, s.due)
 	require.Equal(t, uint64(5), s.cut(101, 5), "never more than the limit")
 }
+
+// A node that is restarted often truncates its log all the same.
+func TestLogSizeKnowsTheLogAtTheStart(t *testing.T) {
+	t.Parallel()
+	c := testNode(t, "alone")
+	c.SnapshotBytes, c.TrailingBytes = 1<<20, 32<<10
+	var last uint64
+	for round := range 10 { // of about 200 KiB each
+		n, err := New(c)
+		require.NoError(t, err)
+		awaitReady(t, n)
+		for i := range 40 {
+			_, err := n.publish(t.Context(), bulky(1000*round+10*i, 1000*round+10*i+10))
+			require.NoError(t, err)
+		}
+		if round == 9 {
+			last, err = n.group.log.LastIndex()
+			require.NoError(t, err)
+			require.Eventually(t, func() bool {
+				first, err := n.group.log.FirstIndex()
+				return err == nil && first > last/3
+			}, 20*time.Second, 10*time.Millisecond, "it truncates what earlier runs have written")
+		}
+		require.NoError(t, n.Close())
+	}
+}

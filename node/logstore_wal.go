@@ -113,7 +113,8 @@ func (d walDisk) finishRotation(filer types.SegmentFiler, segmentBytes int) erro
 // log is open.
 var walEnd = []byte("oncelog-end")
 
-// checkEnd makes sure that the log ends where it did when it was closed.
+// checkEnd makes sure that the log has what it had when it was closed. It may have
+// more: an append whose sync failed.
 func (l *walLog) checkEnd() error {
 	ended, err := l.Get(walEnd)
 	if errors.Is(err, errNoKey) {
@@ -127,8 +128,8 @@ func (l *walLog) checkEnd() error {
 		return err
 	}
 	end, err := decodeUint64(ended)
-	if err == nil && end != last {
-		err = fmt.Errorf("%w: it ends at entry %d; when the node stopped it ended at %d", oncelog.ErrCorrupt, last, end)
+	if err == nil && last < end {
+		err = fmt.Errorf("%w: it ends at entry %d; it ended at %d when the node stopped", oncelog.ErrCorrupt, last, end)
 	}
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -19,7 +20,11 @@ import (
 )
 
 // crashFiles lets raft-wal work on a file system that can lose power.
-type crashFiles struct{ *vfs.MemFS }
+type crashFiles struct {
+	*vfs.MemFS
+	// broken makes syncs fail, after which the data is there or not.
+	broken *atomic.Bool
+}
 
 func (c crashFiles) ListDir(dir string) ([]string, error) { return c.List(dir) }
 
@@ -61,6 +66,9 @@ type crashFile struct {
 }
 
 func (f *crashFile) Sync() error {
+	if f.files.broken.Load() {
+		return errors.New("input/output error")
+	}
 	err := f.File.Sync()
 	f.named.Do(func() { err = errors.Join(err, f.files.syncDir(f.dir)) })
 	return err
@@ -118,7 +126,7 @@ const crashDir = "/wal"
 // newCrashDisk is an empty disk.
 func newCrashDisk(t *testing.T) walDisk {
 	t.Helper()
-	files := crashFiles{vfs.NewCrashableMem()}
+	files := crashFiles{vfs.NewCrashableMem(), new(atomic.Bool)}
 	require.NoError(t, files.MkdirAll(crashDir, 0o750))
 	require.NoError(t, files.syncDir("/"))
 	return walDisk{crashDir, files, &crashMeta{stable: make(map[string][]byte)}, files.syncDir}
@@ -127,7 +135,7 @@ func newCrashDisk(t *testing.T) walDisk {
 // crash is what is left of a disk after a power loss.
 func (d walDisk) crash(random *rand.Rand) walDisk {
 	meta := d.meta.(*crashMeta).clone() // first: a segment is known before it is made
-	files := crashFiles{d.files.(crashFiles).CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50 * random.IntN(3), RNG: random})}
+	files := crashFiles{d.files.(crashFiles).CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50 * random.IntN(3), RNG: random}), new(atomic.Bool)}
 	return walDisk{d.dir, files, meta, files.syncDir}
 }
 
@@ -220,6 +228,31 @@ func TestWALGoesOnAfterACrashBetweenSegments(t *testing.T) {
 		l := openCrashDisk(t, after)
 		requireEntries(t, l, 1, from-1)
 		require.NoError(t, l.StoreLogs(entries(from, from+9)))
+		require.NoError(t, l.Close())
+	}
+}
+
+// A node that stopped since its disk failed starts again, on what was synced and
+// perhaps what was not.
+func TestWALOpensAfterASyncThatFailed(t *testing.T) {
+	t.Parallel()
+	for _, power := range []string{"stays", "goes"} {
+		disk := newCrashDisk(t)
+		l := openCrashDisk(t, disk)
+		require.NoError(t, l.StoreLogs(entries(1, 5)))
+		disk.files.(crashFiles).broken.Store(true)
+		require.Error(t, l.StoreLogs(entries(6, 6)))
+		disk.files.(crashFiles).broken.Store(false)
+		require.NoError(t, l.Close())
+		want := uint64(6)
+		if power == "goes" {
+			disk, want = disk.crash(rand.New(rand.NewPCG(2, 2))), 5
+		}
+		l = openCrashDisk(t, disk)
+		last, err := l.LastIndex()
+		require.NoError(t, err)
+		require.Contains(t, []uint64{5, want}, last)
+		requireEntries(t, l, 1, last)
 		require.NoError(t, l.Close())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
@@ -20,9 +21,15 @@ var (
 	boltStable = []byte("conf")
 )
 
-// boltLog keeps the Raft log in one bbolt file, in the form that raft-boltdb v2 gave
-// it: keys of 8 bytes, big endian, and entries in msgpack. Every operation is on the
-// disk when it returns, whole or not at all.
+// boltPiece is the greatest value in the log. A leaf of bolt's tree has at least two
+// values and up to four however large they are, and every commit writes the last
+// leaf anew: with whole entries in it, most of what is written was written before.
+const boltPiece = 16 << 10
+
+// boltLog keeps the Raft log in one bbolt file. An entry in msgpack is cut into
+// pieces: the first under the entry's index, u64 big endian, the others under the
+// index and their number, u16 big endian, from 1. Every operation is on the disk
+// when it returns, whole or not at all.
 type boltLog struct {
 	db     *bbolt.DB
 	handle *codec.MsgpackHandle
@@ -69,7 +76,7 @@ func (l *boltLog) LastIndex() (uint64, error) { return l.end((*bbolt.Cursor).Las
 func (l *boltLog) end(seek func(*bbolt.Cursor) (key, value []byte)) (index uint64, err error) {
 	err = l.db.View(func(tx *bbolt.Tx) error {
 		if key, _ := seek(tx.Bucket(boltLogs).Cursor()); key != nil {
-			index = binary.BigEndian.Uint64(key)
+			index = indexOf(key)
 		}
 		return nil
 	})
@@ -79,9 +86,16 @@ func (l *boltLog) end(seek func(*bbolt.Cursor) (key, value []byte)) (index uint6
 // GetLog implements raft.LogStore.
 func (l *boltLog) GetLog(index uint64, log *raft.Log) error {
 	return l.db.View(func(tx *bbolt.Tx) error {
-		value := tx.Bucket(boltLogs).Get(boltKey(index))
-		if value == nil {
+		cursor := tx.Bucket(boltLogs).Cursor()
+		key, value := cursor.Seek(boltKey(index))
+		if key == nil || indexOf(key) != index {
 			return raft.ErrLogNotFound
+		}
+		if len(value) == boltPiece {
+			value = slices.Clone(value)
+			for key, piece := cursor.Next(); key != nil && indexOf(key) == index; key, piece = cursor.Next() {
+				value = append(value, piece...)
+			}
 		}
 		return codec.NewDecoderBytes(value, l.handle).Decode(log)
 	})
@@ -99,12 +113,25 @@ func (l *boltLog) StoreLogs(logs []*raft.Log) error {
 			if err := codec.NewEncoderBytes(&value, l.handle).Encode(log); err != nil {
 				return err
 			}
-			if err := bucket.Put(boltKey(log.Index), value); err != nil {
+			if err := putPieces(bucket, log.Index, value); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// putPieces stores an entry. There is none of that index: Raft deletes entries
+// before it puts others in their place.
+func putPieces(bucket *bbolt.Bucket, index uint64, value []byte) error {
+	key := boltKey(index)
+	for n := uint16(1); len(value) > boltPiece; n++ {
+		if err := bucket.Put(key, value[:boltPiece]); err != nil {
+			return err
+		}
+		value, key = value[boltPiece:], binary.BigEndian.AppendUint16(boltKey(index), n)
+	}
+	return bucket.Put(key, value)
 }
 
 // DeleteRange implements raft.LogStore.
@@ -113,7 +140,7 @@ func (l *boltLog) DeleteRange(from, to uint64) error {
 		cursor := tx.Bucket(boltLogs).Cursor()
 		for {
 			key, _ := cursor.Seek(boltKey(from))
-			if key == nil || binary.BigEndian.Uint64(key) > to {
+			if key == nil || indexOf(key) > to {
 				return nil
 			}
 			if err := cursor.Delete(); err != nil {
@@ -154,3 +181,5 @@ func (l *boltLog) GetUint64(key []byte) (uint64, error) {
 }
 
 func boltKey(index uint64) []byte { return binary.BigEndian.AppendUint64(nil, index) }
+
+func indexOf(key []byte) uint64 { return binary.BigEndian.Uint64(key) }

@@ -29,6 +29,13 @@ const (
 	// indexBlockBytes keeps a table's index in one block, which spares each
 	// look-up a second level.
 	indexBlockBytes = 256 << 10
+	// sublevels is Pebble's measure of how many flushes may lie over each other: it
+	// compacts them from half as many on. The more there are, the fewer times is a
+	// dedup key rewritten, and the more filters does the look-up of an old duplicate
+	// ask. New events are known without them.
+	sublevels = 16
+	// stopSublevels is how many make writes wait for the compactions.
+	stopSublevels = 48
 	// flushedTableBytes is the size of the tables that a flush writes: a memtable's
 	// blocks are one or two.
 	flushedTableBytes = 8 << 20
@@ -67,6 +74,8 @@ func (s *Store) writable() *pebble.Options {
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { s.log.Warn("writes wait for the disk", "reason", i.Reason) },
 		WriteStallEnd:   func() { s.log.Info("writes go on") },
 	}
+	o.L0CompactionThreshold = sublevels
+	o.L0StopWritesThreshold = stopSublevels
 	o.LBaseMaxBytes = baseBytes
 	o.Experimental.SpanPolicyFunc = span
 	for i := range o.Levels {

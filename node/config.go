@@ -51,7 +51,8 @@ type Config struct {
 	Timing Timing
 	// SnapshotBytes is how much may be appended to the Raft log before the store is
 	// flushed and the log truncated; TrailingBytes is about how much of it stays
-	// for followers that are a little behind. Defaults 128 MiB and 64 MiB.
+	// for followers that are a little behind. Defaults 16 MiB and 48 MiB: the
+	// file is mapped, and most of it counts as the process's memory.
 	SnapshotBytes int64
 	TrailingBytes int64
 	// DiskReserve is how many bytes of the disk are left free: with less, the node
@@ -95,8 +96,8 @@ const (
 	defaultRequestTimeout = 10 * time.Second
 	defaultQueueBytes     = 64 << 20
 	minQueueBytes         = oncelog.MaxBodyBytes + 2<<20
-	defaultSnapshotBytes  = 128 << 20
-	defaultTrailingBytes  = 64 << 20
+	defaultSnapshotBytes  = 16 << 20
+	defaultTrailingBytes  = 48 << 20
 	defaultDiskReserve    = 256 << 20
 )
 

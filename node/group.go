@@ -20,8 +20,9 @@ const (
 	// maxAppendEntries and maxRPCsInFlight keep entries few and large on the wire.
 	maxAppendEntries = 32
 	maxRPCsInFlight  = 1
-	// logCacheEntries holds the entries that followers are about to fetch.
-	logCacheEntries = 128
+	// logCacheEntries holds the entries that followers are about to fetch: enough
+	// for one request of Raft's, since each may have 512 KiB.
+	logCacheEntries = maxAppendEntries
 	// commitTimeout is how soon an idle leader tells followers what is committed:
 	// a linearizable read on a follower may wait that long, up to twice.
 	commitTimeout = 10 * time.Millisecond

@@ -228,17 +228,22 @@ func writeFileSync(path string, data []byte) (err error) {
 // makeDir makes a directory and those above it; the ones that it made are on disk
 // when it returns.
 func makeDir(dir string) error {
-	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-		return err
+	var above []string
+	for at := dir; isAbsent(at); at = filepath.Dir(at) {
+		above = append(above, filepath.Dir(at))
 	}
-	parent := filepath.Dir(dir)
-	if err := makeDir(parent); err != nil {
-		return err
+	err := os.MkdirAll(dir, 0o750)
+	for _, parent := range above {
+		if err == nil {
+			err = syncDir(parent)
+		}
 	}
-	if err := os.Mkdir(dir, 0o750); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
-	}
-	return syncDir(parent)
+	return err
+}
+
+func isAbsent(path string) bool {
+	_, err := os.Stat(path)
+	return errors.Is(err, os.ErrNotExist)
 }
 
 func syncDir(dir string) error {

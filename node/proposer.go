@@ -22,6 +22,9 @@ const (
 	// retryPause is the wait before a batch is sent again, unless a new leader
 	// shows up sooner.
 	retryPause = 50 * time.Millisecond
+	// attemptTime is what an attempt should have: a batch that has less left is not
+	// tried once more where the answer is certain already.
+	attemptTime = time.Second
 	// answerGrace is how long a request whose time is up still waits for its
 	// batch to say how far it got.
 	answerGrace = 100 * time.Millisecond
@@ -311,20 +314,25 @@ func (p *proposer) attempts(ctx context.Context, command []byte) ([]store.Outcom
 			return nil, fmt.Errorf("%w: %w", oncelog.ErrOutcomeUnknown, err)
 		case !certainlyNotApplied(err):
 			perhaps = true
+		case !perhaps && errors.Is(err, oncelog.ErrDiskFull) && !timeLeft(ctx, attemptTime):
+			return nil, err
 		}
 		select {
 		case <-moved:
 		case <-time.After(retryPause):
 		case <-ctx.Done():
-			switch {
-			case perhaps:
+			if perhaps {
 				return nil, fmt.Errorf("%w: %w", oncelog.ErrOutcomeUnknown, err)
-			case errors.Is(err, oncelog.ErrDiskFull):
-				return nil, err
 			}
 			return nil, fmt.Errorf("%w: %w", oncelog.ErrNotApplied, err)
 		}
 	}
+}
+
+// timeLeft tells whether ctx goes on for at least d.
+func timeLeft(ctx context.Context, d time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return !ok || time.Until(deadline) >= d
 }
 
 // certainlyNotApplied tells the errors of an attempt that left no trace.

@@ -84,7 +84,7 @@ func TestADiskThatIsNearlyFullEverywhere(t *testing.T) {
 		return cut([]oncelog.Event{someEvent("late")}, time.Now().Add(wait))
 	}
 	for _, n := range all {
-		late := pieces(300 * time.Millisecond)
+		late := pieces(attemptTime + 500*time.Millisecond)
 		require.NoError(t, n.proposer.enqueue(late))
 		err := n.proposer.wait(t.Context(), late)[0].err
 		require.ErrorIs(t, err, oncelog.ErrDiskFull)

@@ -7,6 +7,7 @@ FUZZTIME ?= 30s
 BENCH ?=
 BENCHTIME ?= 1s
 CASES ?= 1000
+MINUTES ?= 5
 
 .DEFAULT_GOAL := help
 
@@ -28,7 +29,7 @@ demo: build ## a cluster under load, its leader killed and brought back, and the
 
 .PHONY: test
 test: ## every test, with the race detector
-	go test -race -count=1 -timeout 15m ./...
+	go test -race -pgo=off -count=1 -timeout 15m ./...
 
 .PHONY: race
 race: test ## the same as test
@@ -36,6 +37,10 @@ race: test ## the same as test
 .PHONY: model
 model: ## the state machine against a model of it, CASES random logs (1000)
 	go test -run TestReplicasAgreeWithTheModelAndEachOther ./raftfsm -rapid.checks=$(CASES)
+
+.PHONY: chaos
+chaos: ## the nemesis: faults by chance under load, MINUTES long (5), again with SEED=
+	ONCELOG_SEED=$(SEED) ONCELOG_MINUTES=$(MINUTES) go test ./cluster -run '^TestNemesis$$' -count=1 -v -timeout 0
 
 .PHONY: lint
 lint: ## the linter, at its pinned version
@@ -57,6 +62,19 @@ bench: build ## a whole cluster measured, about two minutes; BENCH="--rounds 5" 
 .PHONY: bench-go
 bench-go: ## the Go benchmarks of every room, BENCHTIME each (1s)
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+.PHONY: compare
+compare: ## the same load through oncelog and NATS JetStream, in turns; COMPARE="--workload single"
+	cd loadgen/compare && go run . $(COMPARE)
+
+.PHONY: compare-check
+compare-check: ## the comparison's own tests and linter: it is a module of its own
+	cd loadgen/compare && go mod tidy -diff && go test -pgo=off -count=1 ./... && $(GOLANGCI_LINT) run ./...
+
+.PHONY: pgo
+pgo: build ## a new profile for the compiler, from a run of the benchmark
+	rm -rf bin/profiles && $(BIN) bench --only single,batch,read-followers,stale-followers,scan-raw --rounds 1 --profile-dir bin/profiles
+	go tool pprof -proto bin/profiles/*.pprof > cmd/oncelog/default.pgo
 
 .PHONY: tidy-check
 tidy-check: ## fail if go.mod or go.sum are not tidy

@@ -73,7 +73,7 @@ func TestNemesis(t *testing.T) {
 // out when a node is paused and another is cut off.
 func TestStaleReadsAreFound(t *testing.T) {
 	ch := newChaos(t, chaosSeed(t))
-	ch.traffic.reads = oncelog.Stale
+	ch.traffic.reads, ch.traffic.patiences = oncelog.Stale, ch.traffic.patiences[:2]
 	ch.underLoad(t, func(ctx context.Context) {
 		chance := rand.New(rand.NewPCG(ch.seed, 0))
 		paused := ch.nemesis.leader(ctx, chance)

@@ -24,6 +24,8 @@ type traffic struct {
 	// reads is what the clients take for linearizable reads. It is
 	// oncelog.Linearizable but in the test of the checks themselves.
 	reads oncelog.Consistency
+	// patiences are how long a client waits for an answer: one of them, by chance.
+	patiences []time.Duration
 	// published counts the publications; the keys in use move on with it.
 	published atomic.Int64
 
@@ -33,7 +35,8 @@ type traffic struct {
 }
 
 func newTraffic(nodes []*Node, seed uint64) *traffic {
-	return &traffic{history: newHistory(), nodes: nodes, seed: seed}
+	patiences := []time.Duration{300 * time.Millisecond, time.Second, 4 * time.Second, 9 * time.Second}
+	return &traffic{history: newHistory(), nodes: nodes, seed: seed, patiences: patiences}
 }
 
 const (
@@ -66,9 +69,6 @@ func payloadOf(text []byte) byte {
 	}
 	return 255
 }
-
-// patiences are how long a client waits for an answer.
-var patiences = []time.Duration{300 * time.Millisecond, time.Second, 4 * time.Second, 9 * time.Second}
 
 // run asks until ctx ends, and returns when all is answered or given up.
 func (tr *traffic) run(ctx context.Context, clients int) {
@@ -129,7 +129,7 @@ func (tr *traffic) asker(name int) *asker {
 // ask asks one question of one node.
 func (a *asker) ask(ctx context.Context) {
 	n := a.node()
-	ctx, cancel := context.WithTimeout(ctx, patiences[a.chance.IntN(len(patiences))])
+	ctx, cancel := context.WithTimeout(ctx, a.patiences[a.chance.IntN(len(a.patiences))])
 	defer cancel()
 	switch kind := a.chance.IntN(100); {
 	case kind < 40:

@@ -82,7 +82,7 @@ func TestCrashAtEachStepOfSwap(t *testing.T) {
 
 	seen := make(map[Position]bool, 2)
 	for _, crash := range crashes {
-		s, err := Open(testDir, Options{FS: crash.disk, CacheBytes: 1 << 20, MemTableBytes: 1 << 20})
+		s, err := Open(testDir, Options{FS: crash.disk, CacheBytes: 1 << 20, MemTableBytes: 1 << 20, FilterBytes: 64 << 10})
 		require.NoError(t, err, crash.op)
 		got := s.State()
 		switch got.Applied {
@@ -113,7 +113,7 @@ func TestCrashAtEachStepOfOpenAndFlush(t *testing.T) {
 	var promises []promise
 	crashes := c.during(func() {
 		for i := range 4 {
-			s, err := Open(testDir, Options{FS: fs, CacheBytes: 1 << 20, MemTableBytes: 1 << 20})
+			s, err := Open(testDir, Options{FS: fs, CacheBytes: 1 << 20, MemTableBytes: 1 << 20, FilterBytes: 64 << 10})
 			require.NoError(t, err)
 			for j := range 3 {
 				publish(t, s, event("a", fmt.Sprint(i), `{}`), event("b", fmt.Sprint(i, j), `{}`))
@@ -127,7 +127,7 @@ func TestCrashAtEachStepOfOpenAndFlush(t *testing.T) {
 		}
 	})
 	for i, crash := range crashes {
-		s, err := Open(testDir, Options{FS: crash.disk, CacheBytes: 1 << 20, MemTableBytes: 1 << 20})
+		s, err := Open(testDir, Options{FS: crash.disk, CacheBytes: 1 << 20, MemTableBytes: 1 << 20, FilterBytes: 64 << 10})
 		require.NoError(t, err, crash.op)
 		var least State
 		for _, p := range promises {

@@ -63,7 +63,7 @@ func (s stopped) copy() *vfs.MemFS { return s.disk.CrashClone(vfs.CrashCloneCfg{
 func (s stopped) honest(t *testing.T, disk vfs.FS, what string) bool {
 	t.Helper()
 	refused := false
-	db, err := Open(testDir, Options{FS: disk, CacheBytes: 1 << 20, MemTableBytes: 1 << 20})
+	db, err := Open(testDir, Options{FS: disk, CacheBytes: 1 << 20, MemTableBytes: 1 << 20, FilterBytes: 64 << 10})
 	if err != nil {
 		require.ErrorContains(t, err, testDir, what)
 		return true

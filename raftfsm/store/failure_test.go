@@ -44,7 +44,7 @@ func brokenStore(t *testing.T, broken func(errorfs.Op) bool) (*Store, *failing, 
 	f := &failing{broken: broken}
 	failures := make(chan error, 10)
 	s, err := Open(testDir, Options{
-		FS: errorfs.Wrap(vfs.NewMem(), f), CacheBytes: 1 << 20, MemTableBytes: 1 << 20,
+		FS: errorfs.Wrap(vfs.NewMem(), f), CacheBytes: 1 << 20, MemTableBytes: 1 << 20, FilterBytes: 64 << 10,
 		OnError: func(err error) { failures <- err },
 	})
 	require.NoError(t, err)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -41,17 +43,32 @@ func TestFilterKnowsWhatItHas(t *testing.T) {
 // any moment.
 func TestFilterIsAskedWhileItIsFilled(t *testing.T) {
 	t.Parallel()
-	for i := range 20_000 {
-		f, k := newKeyFilter(64), filterKey(i)
-		go func() {
-			f.add(k)
-			f.complete.Store(true)
-		}()
-		for complete := false; !complete; {
-			complete = f.complete.Load()
-			require.False(t, f.excludes(k))
-		}
+	filters := make([]*keyFilter, 20_000)
+	for i := range filters {
+		filters[i] = newKeyFilter(64)
 	}
+	var asked atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i, f := range filters {
+			for asked.Load() < int64(i) {
+				runtime.Gosched()
+			}
+			f.add(filterKey(i))
+			f.complete.Store(true)
+		}
+	}()
+	for i, f := range filters {
+		asked.Store(int64(i))
+		wrong := false
+		for complete, k := false, filterKey(i); !complete; runtime.Gosched() {
+			complete = f.complete.Load()
+			wrong = wrong || f.excludes(k)
+		}
+		require.False(t, wrong)
+	}
+	<-done
 }
 
 // TestFilterIsFilledFromTheTables after a restart and after a snapshot.

@@ -91,7 +91,7 @@ func drawEvents(t *rapid.T) []*oncelog.Event {
 }
 
 func openModelStore(t *rapid.T, fs vfs.FS) *Store {
-	s, err := Open(testDir, Options{FS: fs, CacheBytes: 1 << 20, MemTableBytes: 1 << 20})
+	s, err := Open(testDir, Options{FS: fs, CacheBytes: 1 << 20, MemTableBytes: 1 << 20, FilterBytes: 64 << 10})
 	require.NoError(t, err)
 	return s
 }
@@ -152,7 +152,7 @@ func TestModel(t *testing.T) {
 // memtables fill, flush and compact, and all of them in the end.
 func TestUnflushedKeysAreFoundThroughFlushes(t *testing.T) {
 	t.Parallel()
-	s, err := Open(testDir, Options{FS: vfs.NewMem(), CacheBytes: 1 << 20, MemTableBytes: 1 << 20, RecentKeys: 1 << 10})
+	s, err := Open(testDir, Options{FS: vfs.NewMem(), CacheBytes: 1 << 20, MemTableBytes: 1 << 20, FilterBytes: 64 << 10, RecentKeys: 1 << 10})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
 	const batches, size = 400, 100

@@ -20,7 +20,7 @@ const testDir = "data"
 // openStore opens the store on fs and closes it when the test ends.
 func openStore(t testing.TB, fs vfs.FS) *Store {
 	t.Helper()
-	s, err := Open(testDir, Options{FS: fs, CacheBytes: 1 << 20, MemTableBytes: 1 << 20})
+	s, err := Open(testDir, Options{FS: fs, CacheBytes: 1 << 20, MemTableBytes: 1 << 20, FilterBytes: 64 << 10})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -279,4 +280,39 @@ func TestAReadRightAfterAnElectionAnswers(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
+}
+
+// Raft would wait for up to 10 s between its attempts at a follower that was away.
+func TestAPeerThatIsBackIsReachedSoon(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t, func(*Config) {})
+	leader, others := leaderOf(t, nodes)
+	away := others[0]
+	to := away.group.gate.LocalAddr()
+	require.NoError(t, away.Close())
+	streams := raftStreams{newStreamListener("the test"), leader.identity}
+	dialled := make(chan error, 1)
+	go func() {
+		conn, err := streams.Dial(to, time.Minute)
+		if err == nil {
+			err = conn.Close()
+		}
+		dialled <- err
+	}()
+	select {
+	case err := <-dialled:
+		require.Fail(t, "nobody is there", "%v", err)
+	case <-time.After(3 * redialPause):
+	}
+	away.restart()
+	require.NoError(t, <-dialled)
+	awaitReady(t, away.Node)
+
+	require.NoError(t, others[1].Close())
+	go func() {
+		_, err := streams.Dial(others[1].group.gate.LocalAddr(), time.Minute)
+		dialled <- err
+	}()
+	require.NoError(t, streams.Close())
+	require.ErrorIs(t, <-dialled, net.ErrClosed, "the end of the transport ends the dialling")
 }

@@ -171,9 +171,11 @@ func raftConfig(c Config, id *identity, logger hclog.Logger) *raft.Config {
 	return r
 }
 
-// leave ends the part in the group. The stores stay open.
+// leave ends the part in the group. The stores stay open. Raft waits for those of
+// its goroutines that dial, which the end of the transport ends.
 func (g *group) leave() error {
-	return errors.Join(g.Shutdown().Error(), g.gate.Close())
+	ended := g.Shutdown()
+	return errors.Join(g.gate.Close(), ended.Error())
 }
 
 // propose puts a command into the log, as leader, and waits for the state

@@ -92,10 +92,10 @@ func (l *guardedLog) Close() error { return l.store.Close() }
 
 // do runs one operation and ends the node if it fails or hangs.
 func (l *guardedLog) do(what string, operation func() error) error {
-	watch := time.AfterFunc(l.stall, func() {
+	watch := startStallWatch(l.stall, func() {
 		l.fail(fmt.Errorf("raft log %s: to %s has taken over %s: the disk hangs", l.path, what, l.stall))
 	})
-	defer watch.Stop()
+	defer watch.stop()
 	err := l.protect(what, operation)
 	if err != nil && !absent(err) {
 		l.fail(err)

@@ -94,7 +94,12 @@ type raftStreams struct {
 
 var _ raft.StreamLayer = raftStreams{}
 
-// Dial implements raft.StreamLayer.
+// redialPause is the wait before a peer is dialled again.
+const redialPause = 100 * time.Millisecond
+
+// Dial implements raft.StreamLayer. It dials again and again for as long as it has
+// time, unless the peer refuses: after a failure, Raft waits for up to 10 s before
+// the next attempt, and a peer that is back should not.
 func (s raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	id, _, _ := strings.Cut(string(address), idSeparator)
 	target, err := uuid.Parse(id)
@@ -103,7 +108,7 @@ func (s raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (ne
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	conn, err := dialPeer(ctx, s.identity, target, hostPort(address), streamRaft)
+	conn, err := s.redial(ctx, target, hostPort(address))
 	if err != nil {
 		return nil, err
 	}
@@ -113,4 +118,20 @@ func (s raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (ne
 		return nil, net.ErrClosed
 	}
 	return tracked, nil
+}
+
+func (s raftStreams) redial(ctx context.Context, target uuid.UUID, addr string) (net.Conn, error) {
+	for {
+		conn, err := dialPeer(ctx, s.identity, target, addr, streamRaft)
+		if err == nil || errors.Is(err, errRefused) {
+			return conn, err
+		}
+		select {
+		case <-time.After(redialPause):
+		case <-ctx.Done():
+			return nil, err
+		case <-s.closed:
+			return nil, net.ErrClosed
+		}
+	}
 }

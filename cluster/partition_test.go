@@ -185,7 +185,7 @@ func TestRepliesLostAfterTheCommit(t *testing.T) {
 	report := tr.run(t, func(ctx context.Context) {
 		require.NoError(t, tr.meter.reach(ctx, events/10))
 		for i, f := range followers {
-			links.Between(f, leader).LoseReplies(10 + 5*i)
+			links.Between(f, leader).LoseReplies(4 + 2*i)
 		}
 		require.NoError(t, tr.meter.reach(ctx, events*9/10))
 		links.Heal()

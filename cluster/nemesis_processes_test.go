@@ -103,8 +103,12 @@ func killAtTheStart(ctx context.Context, m *nemesis, chance *rand.Rand) error {
 }
 
 // pause stops a node in its tracks and lets it go on later, as if nothing had been.
+// Some pauses are longer than any time-out of a node.
 func (m *nemesis) pause(ctx context.Context, chance *rand.Rand, n *Node) error {
 	d := between(chance, time.Second, 5*time.Second)
+	if chance.IntN(4) == 0 {
+		d += 9 * time.Second
+	}
 	m.note("pause %s for %s", n, d.Round(time.Millisecond))
 	if err := n.Pause(); err != nil {
 		return err

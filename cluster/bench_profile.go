@@ -7,10 +7,8 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime/pprof"
-	"slices"
 	"time"
 )
 
@@ -31,29 +29,6 @@ func (b *bench) newProfiled(o Options) (*Cluster, error) {
 		b.pprof[nodeName(i)] = p.addr()
 	}
 	return newCluster(o, b.options.Binary, func(s spec) (instance, error) { return startProcessWith(s, "--pprof-addr", b.pprof[s.name]) })
-}
-
-// startProcessWith starts a process with more arguments than a node needs.
-func startProcessWith(s spec, args ...string) (instance, error) {
-	log, err := openLog(s)
-	if err != nil {
-		return nil, err
-	}
-	// The process has its own copy of the file.
-	defer func() { _ = log.Close() }()
-	p := &process{
-		cmd: &exec.Cmd{
-			Path: s.binary, Args: slices.Concat([]string{s.binary}, serveArgs(s), args), Env: environment(),
-			Stdout: log, Stderr: log, SysProcAttr: processAttributes(),
-		},
-		done: make(chan struct{}),
-	}
-	started := make(chan error, 1)
-	go p.run(started)
-	if err := <-started; err != nil {
-		return nil, err
-	}
-	return p, nil
 }
 
 // profile runs each case once more, again and again until its profiles are taken.

@@ -43,7 +43,10 @@ type process struct {
 	failure error
 }
 
-func startProcess(s spec) (instance, error) {
+func startProcess(s spec) (instance, error) { return startProcessWith(s) }
+
+// startProcessWith starts a process with more arguments than a node needs.
+func startProcessWith(s spec, args ...string) (instance, error) {
 	log, err := openLog(s)
 	if err != nil {
 		return nil, err
@@ -52,7 +55,7 @@ func startProcess(s spec) (instance, error) {
 	defer func() { _ = log.Close() }()
 	p := &process{
 		cmd: &exec.Cmd{
-			Path: s.binary, Args: append([]string{s.binary}, serveArgs(s)...), Env: environment(),
+			Path: s.binary, Args: slices.Concat([]string{s.binary}, serveArgs(s), args), Env: environment(),
 			Stdout: log, Stderr: log, SysProcAttr: processAttributes(),
 		},
 		done: make(chan struct{}),

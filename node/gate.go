@@ -9,8 +9,6 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
-
-	"github.com/oncelog/oncelog"
 )
 
 // gate is Raft's transport, and answers itself the snapshots that this node must
@@ -120,10 +118,6 @@ func (l *guardedLog) holds(index, term uint64) (bool, error) {
 	case index < first:
 		return false, fmt.Errorf("%w: it ends at entry %d, and the log begins at %d", errOutdated, index, first)
 	}
-	var entry raft.Log
-	err = l.GetLog(index, &entry)
-	if errors.Is(err, raft.ErrLogNotFound) {
-		return false, fmt.Errorf("%w: raft log %s has lost entry %d of %d to %d", oncelog.ErrCorrupt, l.path, index, first, last)
-	}
-	return err == nil && entry.Term == term, err
+	held, err := l.termOf(index, first, last)
+	return err == nil && held == term, err
 }

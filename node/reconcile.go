@@ -34,12 +34,19 @@ func (l *guardedLog) overtaken(applied store.Position) (bool, error) {
 	case first > applied.Index:
 		return false, nil
 	}
+	term, err := l.termOf(applied.Index, first, last)
+	return err == nil && term != applied.Term, err
+}
+
+// termOf returns the term of an entry between the log's first and last one, where
+// it must be.
+func (l *guardedLog) termOf(index, first, last uint64) (uint64, error) {
 	var entry raft.Log
-	err = l.GetLog(applied.Index, &entry)
+	err := l.GetLog(index, &entry)
 	if errors.Is(err, raft.ErrLogNotFound) {
-		return false, fmt.Errorf("%w: raft log %s has lost entry %d of %d to %d", oncelog.ErrCorrupt, l.path, applied.Index, first, last)
+		return 0, fmt.Errorf("%w: raft log %s has lost entry %d of %d to %d", oncelog.ErrCorrupt, l.path, index, first, last)
 	}
-	return err == nil && entry.Term != applied.Term, err
+	return entry.Term, err
 }
 
 // reconcile drops a log that was overtaken. The part at and after the store's

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/bits"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -100,12 +101,21 @@ func (s *Store) startFilling() {
 	}(s.filling.done)
 }
 
-// stopFilling returns when the goroutine has ended. It does not wait for a disk
-// that no longer answers once the store has failed.
+// hungAfter is how long a failed store waits for its disk to answer before it is
+// left behind.
+const hungAfter = time.Second
+
+// stopFilling returns when the goroutine has ended. Once the store has failed, the
+// disk may be the reason: then it does not wait for long.
 func (s *Store) stopFilling() {
 	s.filling.stop()
 	select {
 	case <-s.filling.done:
+		return
 	case <-s.failed:
+	}
+	select {
+	case <-s.filling.done:
+	case <-time.After(hungAfter):
 	}
 }

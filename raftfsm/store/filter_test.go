@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -147,4 +149,23 @@ func TestFilterThatIsNotFilledStaysIncomplete(t *testing.T) {
 	f = newKeyFilter(64 << 10)
 	require.ErrorIs(t, f.fill(t.Context(), s.gen.db), oncelog.ErrCorrupt)
 	require.False(t, f.complete.Load())
+}
+
+// TestAFailedStoreWaitsForItsFillingToEnd: whoever opens the directory next must
+// find its lock free. A disk that hangs is not waited for.
+func TestAFailedStoreWaitsForItsFillingToEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ended := func(after time.Duration) time.Duration {
+			s := &Store{failed: make(chan struct{}), filling: filling{stop: func() {}, done: make(chan struct{})}}
+			close(s.failed)
+			began := time.Now()
+			end := time.AfterFunc(after, func() { close(s.filling.done) })
+			defer end.Stop()
+			s.stopFilling()
+			return time.Since(began)
+		}
+		require.Equal(t, hungAfter/2, ended(hungAfter/2))
+		require.Equal(t, hungAfter, ended(time.Hour))
+	})
 }

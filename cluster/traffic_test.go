@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,10 @@ type traffic struct {
 	patiences []time.Duration
 	// published counts the publications; the keys in use move on with it.
 	published atomic.Int64
+	// acked is some event that was acknowledged lately.
+	acked atomic.Pointer[operation]
+	// lines carries the streams.
+	lines *http.Client
 
 	// faultsMu guards faults, which are answers outside of the contract.
 	faultsMu sync.Mutex
@@ -36,7 +41,10 @@ type traffic struct {
 
 func newTraffic(nodes []*Node, seed uint64) *traffic {
 	patiences := []time.Duration{300 * time.Millisecond, time.Second, 4 * time.Second, 9 * time.Second}
-	return &traffic{history: newHistory(), nodes: nodes, seed: seed, patiences: patiences}
+	return &traffic{
+		history: newHistory(), nodes: nodes, seed: seed, patiences: patiences,
+		lines: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+	}
 }
 
 const (
@@ -54,11 +62,18 @@ const (
 	testsOwn = trafficClients
 )
 
-// payloads are those that a key is published with.
+// payloads are those that a key is published with: the first two, or the others,
+// of which a few are more than one entry of the log can hold.
 var payloads = [][]byte{
 	[]byte(`{"variant":0,"filler":"` + strings.Repeat("x", 300) + `"}`),
 	[]byte(`{"variant":1,"filler":"` + strings.Repeat("y", 300) + `"}`),
+	[]byte(`{"variant":2,"filler":"` + strings.Repeat("X", 150_000) + `"}`),
+	[]byte(`{"variant":3,"filler":"` + strings.Repeat("Y", 150_000) + `"}`),
 }
+
+// bulk is how many events of great payloads go in one batch, which takes two
+// entries of the log or more.
+const bulk = 5
 
 // payloadOf is a payload's index, and 255 for one that nobody has published.
 func payloadOf(text []byte) byte {
@@ -131,14 +146,20 @@ func (a *asker) ask(ctx context.Context) {
 	n := a.node()
 	ctx, cancel := context.WithTimeout(ctx, a.patiences[a.chance.IntN(len(a.patiences))])
 	defer cancel()
-	switch kind := a.chance.IntN(100); {
-	case kind < 40:
+	switch kind := a.chance.IntN(1000); {
+	case kind < 380:
 		a.publish(ctx, n, 1)
-	case kind < 50:
+	case kind < 470:
 		a.publish(ctx, n, 2+a.chance.IntN(4))
-	case kind < 90:
+	case kind < 472:
+		a.publishBulk(ctx, n)
+	case kind < 490:
+		a.stream(ctx, n, 1+a.chance.IntN(10))
+	case kind < 800:
 		a.read(ctx, n)
-	case kind < 95:
+	case kind < 900:
+		a.readPlace(ctx, n)
+	case kind < 950:
 		a.count(ctx, n, oncelog.Linearizable)
 	default:
 		a.count(ctx, n, oncelog.Stale)
@@ -172,33 +193,51 @@ func (a *asker) begin(n *Node, what asked) operation {
 	return operation{client: a.name, node: n.Name(), run: n.PID(), asked: what, call: a.now()}
 }
 
+// compose makes events of some payloads, to be sent to a node, and the operations
+// that they will be.
+func (a *asker) compose(n *Node, size int, variants ...byte) ([]operation, []oncelog.Event) {
+	ops, events := make([]operation, size), make([]oncelog.Event, size)
+	for i := range events {
+		ops[i] = a.begin(n, askPublish)
+		ops[i].key, ops[i].payload = a.key(), variants[a.chance.IntN(len(variants))]
+		events[i] = anEvent(ops[i].key.Topic, ops[i].key.EventID)
+		events[i].Payload = payloads[ops[i].payload]
+	}
+	a.published.Add(int64(size))
+	return ops, events
+}
+
 // publish sends some events, as one request, and returns what it was told of the
 // last one.
 func (a *asker) publish(ctx context.Context, n *Node, size int) told {
-	ops, events := make([]operation, size), make([]oncelog.Event, size)
-	for i := range events {
-		which := a.chance.IntN(len(payloads))
-		key := a.key()
-		events[i] = anEvent(key.Topic, key.EventID)
-		events[i].Payload = payloads[which]
-		ops[i] = operation{key: key, payload: byte(which)}
-	}
-	a.published.Add(int64(size))
-	asked := a.begin(n, askPublish)
+	return a.publishAll(ctx, n, size, 0, 1)
+}
+
+// publishBulk sends a batch of great events.
+func (a *asker) publishBulk(ctx context.Context, n *Node) { a.publishAll(ctx, n, bulk, 2, 3) }
+
+func (a *asker) publishAll(ctx context.Context, n *Node, size int, variants ...byte) (last told) {
+	ops, events := a.compose(n, size, variants...)
+	call := a.now()
 	receipts, err := send(ctx, n, events)
-	asked.back = a.now()
-	asked.told = a.outcome(err)
+	back, told := a.now(), a.outcome(err)
 	for i := range ops {
-		asked.key, asked.payload = ops[i].key, ops[i].payload
+		ops[i].call, ops[i].back, ops[i].told = call, back, told
 		if err == nil {
-			r := receipts[i]
-			asked.id, asked.conflict = r.ID, r.Conflict
-			asked.told = map[oncelog.Status]told{oncelog.Stored: toldStored, oncelog.Duplicate: toldDuplicate}[r.Status]
+			a.acknowledge(&ops[i], receipts[i])
 		}
-		ops[i] = asked
+		last = ops[i].told
 	}
 	a.add(ops...)
-	return asked.told
+	return last
+}
+
+// acknowledge notes the receipt of an event.
+func (a *asker) acknowledge(o *operation, r oncelog.Receipt) {
+	o.id, o.conflict = r.ID, r.Conflict
+	o.told = map[oncelog.Status]told{oncelog.Stored: toldStored, oncelog.Duplicate: toldDuplicate}[r.Status]
+	known := *o
+	a.acked.Store(&known)
 }
 
 // send sends one event alone and several as a batch.
@@ -225,9 +264,21 @@ func (a *asker) outcome(err error) told {
 
 // read asks for one key.
 func (a *asker) read(ctx context.Context, n *Node) {
+	key := a.key()
+	a.find(ctx, n, key, oncelog.Query{Topics: []string{key.Topic}, EventID: key.EventID})
+}
+
+// readPlace asks for the event at a place where one has to be.
+func (a *asker) readPlace(ctx context.Context, n *Node) {
+	if known := a.acked.Load(); known != nil {
+		a.find(ctx, n, known.key, oncelog.Query{After: known.id - 1, Before: known.id + 1})
+	}
+}
+
+// find asks a question whose only answer can be the event of a key.
+func (a *asker) find(ctx context.Context, n *Node, key oncelog.Key, query oncelog.Query) {
 	o := a.begin(n, askRead)
-	o.key, o.told = a.key(), toldAbsent
-	query := oncelog.Query{Topics: []string{o.key.Topic}, EventID: o.key.EventID}
+	o.key, o.told = key, toldAbsent
 	for r, err := range n.Client().Events(ctx, query, a.reads) {
 		if err != nil {
 			a.unavailable(err)
@@ -265,52 +316,4 @@ func (a *asker) unavailable(err error) {
 	if !errors.Is(err, oncelog.ErrUnavailable) {
 		a.fault(fmt.Errorf("an answer to a read: %w", err))
 	}
-}
-
-// readBack adds to the history what each node holds at the end, of all keys that
-// were ever published.
-func (tr *traffic) readBack(ctx context.Context, nodes []*Node) error {
-	keys := make(map[oncelog.Key]bool)
-	for _, o := range tr.all() {
-		if o.asked == askPublish {
-			keys[o.key] = true
-		}
-	}
-	for _, n := range nodes {
-		if err := tr.readNode(ctx, n, keys); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (tr *traffic) readNode(ctx context.Context, n *Node, keys map[oncelog.Key]bool) error {
-	asked := operation{client: testsOwn, node: n.Name(), asked: askRead, call: tr.now()}
-	held := make(map[oncelog.Key]operation)
-	var stamped time.Time
-	for r, err := range n.Client().Events(ctx, oncelog.Query{}, oncelog.Linearizable) {
-		switch {
-		case err != nil:
-			return fmt.Errorf("%s: read back: %w", n, err)
-		case !keys[r.Key()]:
-			return fmt.Errorf("I2 %w: %s holds event %d, %v, which nobody has published", ErrBroken, n, r.ID, r.Key())
-		case r.ProcessedAt.Before(stamped):
-			return fmt.Errorf("I3 %w: %s: event %d was processed at %s, before the one before it", ErrBroken, n, r.ID, r.ProcessedAt)
-		}
-		stamped = r.ProcessedAt
-		o := asked
-		o.told, o.id, o.payload = toldFound, r.ID, payloadOf(r.Payload)
-		held[r.Key()] = o
-	}
-	back := tr.now()
-	for key := range keys {
-		o, ok := held[key]
-		if !ok {
-			o = asked
-			o.told = toldAbsent
-		}
-		o.key, o.back = key, back
-		tr.add(o)
-	}
-	return nil
 }

@@ -39,8 +39,8 @@ model: ## the state machine against a model of it, CASES random logs (1000)
 	go test -run TestReplicasAgreeWithTheModelAndEachOther ./raftfsm -rapid.checks=$(CASES)
 
 .PHONY: chaos
-chaos: ## the nemesis: faults by chance under load, MINUTES long (5), again with SEED=
-	ONCELOG_SEED=$(SEED) ONCELOG_MINUTES=$(MINUTES) go test ./cluster -run '^TestNemesis$$' -count=1 -v -timeout 0
+chaos: ## the nemesis: faults by chance under load, MINUTES long (5), again with SEED=, some with ONLY=disk
+	ONCELOG_SEED=$(SEED) ONCELOG_MINUTES=$(MINUTES) ONCELOG_ONLY=$(ONLY) go test ./cluster -run '^TestNemesis$$' -count=1 -v -timeout 0
 
 .PHONY: lint
 lint: ## the linter, at its pinned version

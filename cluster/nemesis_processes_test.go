@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"strconv"
-	"syscall"
 	"time"
 )
 
@@ -31,6 +28,10 @@ var processFaults = []fault{
 	}},
 	{"stutter", stutter},
 	{"slow disk", slowDisk},
+	{"failing disk", failingDisk},
+	{"full disk", fullDisk},
+	{"hung disk", hungDisk},
+	{"clock", clock},
 	{"restart", restart},
 	{"transfer", transfer},
 	{"wipe", wipe},
@@ -132,31 +133,6 @@ func stutter(ctx context.Context, m *nemesis, chance *rand.Rand) (err error) {
 		}
 	}
 	return err
-}
-
-// slowDisk delays what a node waits for its disk with, by strace. A machine that
-// has none, or does not let it, does without.
-func slowDisk(ctx context.Context, m *nemesis, chance *rand.Rand) error {
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		return fmt.Errorf("%w: %w", errNotNow, err)
-	}
-	n, d, each := m.any(chance), between(chance, time.Second, 4*time.Second), between(chance, 20*time.Millisecond, 500*time.Millisecond)
-	m.note("slow disk of %s for %s, %s a write", n, d.Round(time.Millisecond), each.Round(time.Millisecond))
-	tracer := exec.CommandContext(ctx, strace, "-f", "-qq", "-o", "/dev/null", "-p", strconv.Itoa(n.PID()),
-		"-e", "trace=fdatasync,fsync", "-e", fmt.Sprintf("inject=fdatasync,fsync:delay_enter=%d", each.Microseconds()))
-	tracer.SysProcAttr = processAttributes()
-	// It lets go of the node in order.
-	tracer.Cancel = func() error { return tracer.Process.Signal(syscall.SIGTERM) }
-	if err := tracer.Start(); err != nil {
-		return fmt.Errorf("%w: %w", errNotNow, err)
-	}
-	rest(ctx, d)
-	stopped := tracer.Process.Signal(syscall.SIGTERM)
-	if err := tracer.Wait(); err != nil && stopped != nil && ctx.Err() == nil {
-		return fmt.Errorf("%w: strace: %w", errNotNow, err)
-	}
-	return nil
 }
 
 // restart stops a node in order and starts it again.

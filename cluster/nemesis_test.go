@@ -26,6 +26,10 @@ type nemesis struct {
 	cluster *Cluster
 	begin   time.Time
 	say     func(string)
+	// only is a part of the names of all faults that are brought.
+	only string
+	// clocks says that the nodes have clocks that can be moved.
+	clocks bool
 
 	// calm is held while a link fails, or while none may.
 	calm sync.Mutex
@@ -34,17 +38,19 @@ type nemesis struct {
 	mu     sync.Mutex
 	counts map[string]int
 	failed []error
+	// doomed are the nodes that have to end by themselves.
+	doomed map[*Node]bool
 }
 
 // fault is one that a nemesis knows. bring brings it about, for as long as chance
-// says or until ctx ends, and takes it away again.
+// says or until ctx ends, and takes it away again; a clock stays as it is.
 type fault struct {
 	name  string
 	bring func(ctx context.Context, m *nemesis, chance *rand.Rand) error
 }
 
 func newNemesis(c *Cluster, say func(string)) *nemesis {
-	return &nemesis{cluster: c, begin: time.Now(), say: say, counts: make(map[string]int)}
+	return &nemesis{cluster: c, begin: time.Now(), say: say, counts: make(map[string]int), doomed: make(map[*Node]bool)}
 }
 
 // errNotNow is a fault that could not be brought about.
@@ -54,15 +60,20 @@ var errNotNow = errors.New("not now")
 // returns, but nodes may still be on their way.
 func (m *nemesis) run(ctx context.Context, seed uint64) {
 	var lanes sync.WaitGroup
-	lanes.Go(func() { m.lane(ctx, rand.New(rand.NewPCG(seed, 1)), processFaults) })
-	lanes.Go(func() { m.lane(ctx, rand.New(rand.NewPCG(seed, 2)), linkFaultKinds) })
+	lanes.Go(func() { m.lane(ctx, rand.New(rand.NewPCG(seed, 1)), m.chosen(processFaults)) })
+	lanes.Go(func() { m.lane(ctx, rand.New(rand.NewPCG(seed, 2)), m.chosen(linkFaultKinds)) })
 	lanes.Wait()
+}
+
+// chosen are the faults of which only is in the name.
+func (m *nemesis) chosen(all []fault) []fault {
+	return slices.DeleteFunc(slices.Clone(all), func(f fault) bool { return !strings.Contains(f.name, m.only) })
 }
 
 // lane brings one fault after the other. Each has come as often as any other
 // before it comes again.
 func (m *nemesis) lane(ctx context.Context, chance *rand.Rand, kinds []fault) {
-	for {
+	for len(kinds) > 0 {
 		for _, i := range chance.Perm(len(kinds)) {
 			if !rest(ctx, between(chance, 200*time.Millisecond, 1500*time.Millisecond)) {
 				return

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/oncelog/oncelog/node"
 )
 
 // Options says what a cluster is. Only Dir is required.
@@ -26,6 +28,8 @@ type Options struct {
 	// Links puts a proxy before each node's port, so that [Cluster.Links] can fail
 	// what the nodes send each other. It takes a machine with the address 127.0.0.2.
 	Links bool
+	// LogStore is how the nodes keep their Raft log, as [node.Config] has it.
+	LogStore node.LogStore
 	// Patience bounds a wait whose context does not end sooner. Default 30 s.
 	Patience time.Duration
 	// OnFailure, if set, is told of each node that ended without being told to.
@@ -105,6 +109,8 @@ type spec struct {
 	join []string
 	// expect is the number of founders, 0 for a node that is not one of them.
 	expect int
+	// logStore is the kind of Raft log, "" for the default.
+	logStore node.LogStore
 }
 
 // specs gives every node its place.
@@ -134,7 +140,7 @@ func (o Options) specs() ([]spec, error) {
 	}
 	specs := make([]spec, o.all())
 	for i := range specs {
-		s := spec{name: nodeName(i), addrs: addrs[i], advertise: advertise}
+		s := spec{name: nodeName(i), addrs: addrs[i], advertise: advertise, logStore: o.LogStore}
 		s.dir = filepath.Join(dir, s.name)
 		s.logPath = s.dir + ".log"
 		if i < o.Nodes {

@@ -32,6 +32,9 @@ func serveArgs(s spec) []string {
 	if s.advertise != "" {
 		args = append(args, "--advertise-host", s.advertise)
 	}
+	if s.logStore != "" {
+		args = append(args, "--log-store", string(s.logStore))
+	}
 	return args
 }
 

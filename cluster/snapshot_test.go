@@ -2,59 +2,15 @@ package cluster
 
 import (
 	"context"
-	"flag"
 	"fmt"
-	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/oncelog/oncelog/loadgen"
-	"github.com/oncelog/oncelog/node"
 )
-
-// tinyLog makes snapshots frequent, and leaves next to nothing of the log behind
-// them.
-const (
-	tinyLog      = 128 << 10
-	tinyTrailing = 1
-)
-
-// beNode runs the command serve with a tiny log, in a process of this test.
-func beNode(args []string) int {
-	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	c := node.Config{SnapshotBytes: tinyLog, TrailingBytes: tinyTrailing, Logger: logger}
-	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
-	flags.StringVar(&c.Name, "name", "", "")
-	flags.StringVar(&c.DataDir, "data-dir", "", "")
-	flags.StringVar(&c.HTTPAddr, "http-addr", "", "")
-	flags.StringVar(&c.RaftAddr, "raft-addr", "", "")
-	flags.StringVar(&c.GossipAddr, "gossip-addr", "", "")
-	flags.StringVar(&c.AdvertiseHost, "advertise-host", "", "")
-	flags.IntVar(&c.BootstrapExpect, "bootstrap-expect", 0, "")
-	flags.Func("join", "", func(s string) error {
-		c.Join = strings.Split(s, ",")
-		return nil
-	})
-	if err := flags.Parse(args); err != nil {
-		return 2
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	n, err := node.New(c)
-	if err == nil {
-		err = n.Run(ctx)
-	}
-	if err != nil {
-		logger.Error("the node has ended", "error", err)
-		return 1
-	}
-	return 0
-}
 
 // What Raft writes into a node's log.
 const (
@@ -65,9 +21,15 @@ const (
 // logged counts the lines of a node's log that hold a text.
 func logged(t *testing.T, n *Node, text string) int {
 	t.Helper()
-	log, err := os.ReadFile(n.LogPath())
+	count, err := n.said(text)
 	require.NoError(t, err)
-	return strings.Count(string(log), text)
+	return count
+}
+
+// said is how often a node's log holds a text.
+func (n *Node) said(text string) (count int, err error) {
+	log, err := os.ReadFile(n.LogPath())
+	return strings.Count(string(log), text), err
 }
 
 // awaitSnapshots waits until a node has taken so many more.

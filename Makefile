@@ -16,8 +16,8 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 .PHONY: build
-build: ## build bin/oncelog
-	go build -o $(BIN) ./cmd/oncelog
+build: ## build bin/oncelog, static: without cgo it needs less memory
+	CGO_ENABLED=0 go build -o $(BIN) ./cmd/oncelog
 
 .PHONY: cluster
 cluster: build ## three nodes on this machine, on ports 8080, 8081 and 8082; Ctrl-C stops them

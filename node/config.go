@@ -44,8 +44,12 @@ type Config struct {
 	// bytes as stored; over it a publisher gets 429. At least 34 MiB, which one
 	// request of the greatest size may need. Default 64 MiB.
 	QueueBytes int64
-	// CacheBytes and MemTableBytes size the store; 0 means the store's defaults.
+	// CacheBytes, FilterBytes and MemTableBytes size what the store keeps in memory:
+	// blocks of its tables, 1 MiB or more; the filter of known events, 64 KiB or more,
+	// one MiB for each million events; a memtable, 1 MiB to 1 GiB, of which there are
+	// up to three. Default 16 MiB each.
 	CacheBytes    int64
+	FilterBytes   int64
 	MemTableBytes int64
 	// Timing is how soon a lost leader is noticed. Default TimingDefault.
 	Timing Timing

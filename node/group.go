@@ -67,6 +67,7 @@ func openStores(c Config, own identityState, fail func(error)) (g *group, err er
 	}()
 	options := store.Options{
 		CacheBytes:    c.CacheBytes,
+		FilterBytes:   c.FilterBytes,
 		MemTableBytes: c.MemTableBytes,
 		Logger:        c.Logger.With("component", "store"),
 		OnError:       fail,

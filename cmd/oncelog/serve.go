@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -19,6 +17,7 @@ import (
 // serveOptions are the flags of serve.
 type serveOptions struct {
 	node      node.Config
+	memory    memoryOptions
 	pprofAddr string
 	config    string
 	logLevel  string
@@ -67,6 +66,7 @@ func (o *serveOptions) declare(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.node.Join, "join", nil, "gossip addresses of other nodes, host:port")
 	flags.StringVar(&o.pprofAddr, "pprof-addr", "", "address of profiles for \"go tool pprof\", host:port (default none)")
 	flags.StringVar(&o.config, "config", "", "file of settings, in TOML")
+	o.memory.declare(flags)
 	choiceVar(flags, (*string)(&o.node.LogStore), "log-store", "how the Raft log is kept", string(node.LogStoreBolt), string(node.LogStoreWAL))
 	choiceVar(flags, &o.logLevel, "log-level", "least level that is logged", "info", "debug", "warn", "error")
 	choiceVar(flags, &o.logFormat, "log-format", "form of the log", logText, logJSON)
@@ -95,6 +95,10 @@ func (o *serveOptions) complete(flags *pflag.FlagSet) error {
 			return err
 		}
 	}
+	if err := o.memory.check(); err != nil {
+		return err
+	}
+	o.memory.apply(&o.node)
 	for _, addr := range o.node.Join {
 		if err := checkAddr("join", addr); err != nil {
 			return err
@@ -113,16 +117,9 @@ const (
 	maxNodes = node.MaxFounders
 )
 
-// gcPercent lets the heap grow by three quarters of what lives, not by all of it,
-// before garbage is collected: about 25 MiB less under load for about 3 % of the
-// processor.
-const gcPercent = 75
-
 // serve runs a node until ctx ends or the node must stop.
 func serve(ctx context.Context, c *console, o serveOptions) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	o.memory.limitHeap()
 	o.node.Logger = newLogger(c.err, o.logLevel, o.logFormat)
 	if o.pprofAddr != "" {
 		p, err := serveProfiles(ctx, o.pprofAddr)

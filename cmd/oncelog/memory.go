@@ -1,0 +1,71 @@
+package main
+
+import (
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/pflag"
+
+	"github.com/oncelog/oncelog/node"
+)
+
+const mebibyte = 1 << 20
+
+// memoryOptions size what the store keeps in memory, in MiB.
+type memoryOptions struct {
+	cache, filter, memTable int64
+}
+
+// defaultMemory is what the store takes if nothing is said.
+var defaultMemory = memoryOptions{cache: 16, filter: 16, memTable: 16}
+
+func (o *memoryOptions) declare(flags *pflag.FlagSet) {
+	flags.Int64Var(&o.cache, "cache-mib", defaultMemory.cache, "memory for blocks of the store's tables, 1 to 65536: more of it answers late duplicates and reads sooner")
+	flags.Int64Var(&o.filter, "filter-mib", defaultMemory.filter, "memory of the filter of known events, 1 to 65536: one for each million events in the log")
+	flags.Int64Var(&o.memTable, "memtable-mib", defaultMemory.memTable, "memory of a memtable, 1 to 1024; there are up to three")
+}
+
+func (o *memoryOptions) check() error {
+	for _, size := range []struct {
+		flag       string
+		mib, limit int64
+	}{{"cache-mib", o.cache, 1 << 16}, {"filter-mib", o.filter, 1 << 16}, {"memtable-mib", o.memTable, 1 << 10}} {
+		if size.mib < 1 || size.mib > size.limit {
+			return usage("--%s %d: must be 1 to %d", size.flag, size.mib, size.limit)
+		}
+	}
+	return nil
+}
+
+func (o *memoryOptions) apply(c *node.Config) {
+	c.CacheBytes, c.FilterBytes, c.MemTableBytes = o.cache*mebibyte, o.filter*mebibyte, o.memTable*mebibyte
+}
+
+const (
+	// gcPercent lets the heap grow by three quarters of what lives, not by all of it,
+	// before garbage is collected: about 25 MiB less under load for about 3 % of the
+	// processor.
+	gcPercent = 75
+	// defaultHeap is the size that the heap tries to stay under with the default
+	// sizes, in MiB: some 110 of it live when all is in use, and the mapped Raft log,
+	// up to 105 MiB, comes on top.
+	defaultHeap = 200
+	memTables   = 3
+)
+
+// limitHeap has garbage collected in time for the process to stay small. What
+// GOGC and GOMEMLIMIT say counts more.
+func (o *memoryOptions) limitHeap() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(o.heap() * mebibyte)
+	}
+}
+
+// heap is the size to stay under, in MiB.
+func (o *memoryOptions) heap() int64 {
+	d := defaultMemory
+	return defaultHeap + o.cache - d.cache + o.filter - d.filter + memTables*(o.memTable-d.memTable)
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"math"
+	"runtime/debug"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestMemoryFlags(t *testing.T) {
+	o, err := settings(t, "cache-mib = 512\n", "--filter-mib", "64", "--memtable-mib", "32")
+	require.NoError(t, err)
+	require.EqualValues(t, 512<<20, o.node.CacheBytes)
+	require.EqualValues(t, 64<<20, o.node.FilterBytes)
+	require.EqualValues(t, 32<<20, o.node.MemTableBytes)
+	require.EqualValues(t, 200+496+48+3*16, o.memory.heap(), "what is asked for comes on top of the default")
+
+	for flag, value := range map[string]string{"--cache-mib": "0", "--filter-mib": "65537", "--memtable-mib": "1025"} {
+		_, err := settings(t, "", flag, value)
+		require.ErrorContains(t, err, flag+" "+value+": must be 1 to ")
+	}
+}
+
+func TestTheHeapIsLimitedUnlessTheEnvironmentSays(t *testing.T) {
+	before, percent := debug.SetMemoryLimit(-1), debug.SetGCPercent(100)
+	t.Cleanup(func() { debug.SetMemoryLimit(before); debug.SetGCPercent(percent) })
+	o := defaultMemory
+
+	debug.SetMemoryLimit(math.MaxInt64)
+	t.Setenv("GOMEMLIMIT", "1GiB")
+	o.limitHeap()
+	require.EqualValues(t, math.MaxInt64, debug.SetMemoryLimit(-1))
+
+	t.Setenv("GOMEMLIMIT", "")
+	o.limitHeap()
+	require.EqualValues(t, 200<<20, debug.SetMemoryLimit(-1))
+}

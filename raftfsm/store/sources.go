@@ -75,6 +75,9 @@ type topicScan struct {
 	// heads has the next block of each topic, 0 where there is none; nil before
 	// the first chunk.
 	heads []uint64
+	// shown is the block that was visited last, which heads still has: most readers
+	// want no more than it holds, and need not know what comes after.
+	shown uint64
 }
 
 func (c *topicScan) next(db *pebble.DB, visit func(block) bool) error {
@@ -84,14 +87,14 @@ func (c *topicScan) next(db *pebble.DB, visit func(block) bool) error {
 				return none, err
 			}
 			for enough := false; !enough; {
-				first := c.nearest()
-				if first == 0 {
-					break
-				}
-				if enough, err = visitBlock(db, first, visit); err != nil {
+				if err = c.pass(it, c.shown); err != nil {
 					return none, err
 				}
-				if err = c.pass(it, first); err != nil {
+				c.shown = c.nearest()
+				if c.shown == 0 {
+					break
+				}
+				if enough, err = visitBlock(db, c.shown, visit); err != nil {
 					return none, err
 				}
 			}
@@ -101,14 +104,18 @@ func (c *topicScan) next(db *pebble.DB, visit func(block) bool) error {
 }
 
 // open finds each topic's first block. Ascending, that may be one which begins
-// below the first id wanted.
+// below the first id wanted, unless that is the log's first.
 func (c *topicScan) open(it *pebble.Iterator) error {
 	if c.heads != nil {
 		return nil
 	}
 	heads := make([]uint64, len(c.topics))
 	for i, topic := range c.topics {
-		first, err := c.seek(it, topic, c.start+1, true)
+		var first uint64
+		var err error
+		if c.descending || c.start > 1 {
+			first, err = c.seek(it, topic, c.start+1, true)
+		}
 		if err == nil && first == 0 && !c.descending {
 			first, err = c.seek(it, topic, c.start, false)
 		}
@@ -133,8 +140,12 @@ func (c *topicScan) nearest() uint64 {
 }
 
 // pass moves the topics that the block holds on to their next one. Descending,
-// the block that begins at lo or below is the last.
+// the block that begins at lo or below is the last. Before the first block, there
+// is nothing to pass.
 func (c *topicScan) pass(it *pebble.Iterator, first uint64) (err error) {
+	if first == 0 {
+		return nil
+	}
 	for i, head := range c.heads {
 		switch {
 		case head != first:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -73,17 +74,32 @@ func (r *reader) leadersIndex() (uint64, error) {
 	case leader == r.leadership.self:
 		return r.asLeader.get(ctx)
 	}
-	reply, err := r.caller.post(ctx, leader, pathIndex, nil)
+	reply, err := r.caller.post(ctx, leader, pathIndex, indexQuestion{r.leadership.self, r.group.CurrentTerm()}.encode())
 	if err != nil {
 		return 0, err
 	}
 	return decodeWord(reply)
 }
 
-// serveIndex serves pathIndex.
-func (r *reader) serveIndex(ctx context.Context, _ []byte) ([]byte, error) {
+// serveIndex serves pathIndex. Where the leader and the node that asks are a quorum,
+// the question is its own confirmation.
+func (r *reader) serveIndex(ctx context.Context, body []byte) ([]byte, error) {
+	if q, ok := decodeIndexQuestion(body); ok {
+		if index, ok := r.indexFor(q); ok {
+			return encodeWord(index), nil
+		}
+	}
 	index, err := r.asLeader.get(ctx)
 	return encodeWord(index), err
+}
+
+// indexFor is the leader's commit index, if no third voter has to confirm it.
+func (r *reader) indexFor(q indexQuestion) (uint64, bool) {
+	term, err := r.leadership.leads()
+	if err != nil || !q.confirms(term, r.electorate) {
+		return 0, false
+	}
+	return r.group.CommitIndex(), true
 }
 
 // confirmedIndex is the leader's commit index, captured before a quorum has
@@ -105,26 +121,9 @@ func (r *reader) confirmedIndex() (uint64, error) {
 // one. A later leader would need a quorum in a later term, and the two quorums
 // would share a voter. Raft's VerifyLeader may be satisfied by an answer to an
 // older question, so a leader that was paused could pass it.
-//
-// The voters are those of Raft's latest configuration, committed or not, as in
-// Raft's own counting: consecutive configurations have overlapping quorums.
 func (r *reader) confirm(term uint64) error {
-	var others []uuid.UUID
-	voters, agreed := 0, 0
-	for _, s := range r.group.GetConfiguration().Configuration().Servers {
-		id, err := uuid.Parse(string(s.ID))
-		if err != nil || s.Suffrage != raft.Voter {
-			continue
-		}
-		voters++
-		if id == r.leadership.self {
-			agreed++
-		} else {
-			others = append(others, id)
-		}
-	}
-	quorum := voters/2 + 1
-	if agreed >= quorum {
+	others, needed := r.electorate()
+	if needed == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), roundTimeout)
@@ -136,13 +135,33 @@ func (r *reader) confirm(term uint64) error {
 	var last error
 	for range others {
 		if last = <-answers; last == nil {
-			agreed++
+			needed--
 		}
-		if agreed >= quorum {
+		if needed == 0 {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: term %d confirmed by %d of %d voters: %w", oncelog.ErrUnavailable, term, agreed, voters, last)
+	return fmt.Errorf("%w: term %d is not confirmed by %d more of the %d other voters: %w", oncelog.ErrUnavailable, term, needed, len(others), last)
+}
+
+// electorate is the other voters, and how many of them make a quorum together with
+// this node. They are those of Raft's latest configuration, committed or not, as in
+// Raft's own counting: consecutive configurations have overlapping quorums.
+func (r *reader) electorate() (others []uuid.UUID, needed int) {
+	voters, self := 0, 0
+	for _, s := range r.group.GetConfiguration().Configuration().Servers {
+		id, err := uuid.Parse(string(s.ID))
+		switch {
+		case err != nil || s.Suffrage != raft.Voter:
+			continue
+		case id == r.leadership.self:
+			self = 1
+		default:
+			others = append(others, id)
+		}
+		voters++
+	}
+	return others, voters/2 + 1 - self
 }
 
 func (r *reader) confirmWith(ctx context.Context, id uuid.UUID, term uint64) error {
@@ -160,6 +179,38 @@ func (r *reader) confirmWith(ctx context.Context, id uuid.UUID, term uint64) err
 // serveTerm serves pathConfirm.
 func (r *reader) serveTerm(context.Context, []byte) ([]byte, error) {
 	return encodeWord(r.group.CurrentTerm()), nil
+}
+
+// indexQuestion is the body of a pathIndex: the node that asks, 16 bytes, and the
+// term that it is in, u64 big endian.
+type indexQuestion struct {
+	from uuid.UUID
+	term uint64
+}
+
+func (q indexQuestion) encode() []byte { return binary.BigEndian.AppendUint64(q.from[:], q.term) }
+
+// confirms tells whether the leader of a term and the voter that asks are a quorum
+// that knows of no later term. The voter was in the leader's after its read had
+// begun, and had not voted in a later one by then; nor has the leader. So whatever
+// had been acknowledged when the read began was so in this term or before.
+func (q indexQuestion) confirms(term uint64, electorate func() (others []uuid.UUID, needed int)) bool {
+	if q.term != term {
+		return false
+	}
+	others, needed := electorate()
+	return needed <= 1 && slices.Contains(others, q.from)
+}
+
+// decodeIndexQuestion reports whether the body is a question: nodes of an earlier
+// version send none.
+func decodeIndexQuestion(b []byte) (q indexQuestion, ok bool) {
+	if len(b) != len(q.from)+8 {
+		return q, false
+	}
+	copy(q.from[:], b)
+	q.term = binary.BigEndian.Uint64(b[len(q.from):])
+	return q, true
 }
 
 func encodeWord(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

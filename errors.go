@@ -3,6 +3,7 @@ package oncelog
 import (
 	"errors"
 	"strings"
+	"time"
 )
 
 // The errors that callers tell apart, with errors.Is.
@@ -14,8 +15,9 @@ var (
 	ErrTooLarge = errors.New("over the size limit")
 	// ErrNotFound: there is no such thing.
 	ErrNotFound = errors.New("not found")
-	// ErrQueueFull: the node holds as many unanswered events as it may. Nothing
-	// was stored; try again later.
+	// ErrQueueFull: the node holds as many unanswered events as it may, or as it can
+	// have stored in time. Nothing was stored; try again later. It may come as a
+	// [*QueueFullError], which says when.
 	ErrQueueFull = errors.New("the node's queue is full")
 	// ErrNotApplied: no quorum took the events in time, and none ever will:
 	// nothing was stored.
@@ -62,3 +64,13 @@ func (e *ValidationError) Error() string {
 
 // Is makes a ValidationError match [ErrInvalid].
 func (e *ValidationError) Is(target error) bool { return target == ErrInvalid }
+
+// QueueFullError is an [ErrQueueFull] of a node that can tell when there will most
+// likely be room.
+type QueueFullError struct{ RetryAfter time.Duration }
+
+// Error is the text of [ErrQueueFull].
+func (e *QueueFullError) Error() string { return ErrQueueFull.Error() }
+
+// Is makes a QueueFullError match [ErrQueueFull].
+func (e *QueueFullError) Is(target error) bool { return target == ErrQueueFull }

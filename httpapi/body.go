@@ -20,9 +20,9 @@ import (
 // stall time-out.
 const progressBytes = 64 << 10
 
-// readBody reads a whole body, decoded, into sc.body, where it is at most
+// readBody reads a whole body, decoded, into in.body, where it is at most
 // [oncelog.MaxBodyBytes] long. The claim covers it and what is decoded from it.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request, sc *scratch, c *claim) error {
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request, in *intake, c *claim) error {
 	if r.ContentLength > oncelog.MaxBodyBytes {
 		return tooLongBody()
 	}
@@ -35,12 +35,12 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, sc *scratch, c
 		return err
 	}
 	defer release()
-	sc.body = sc.body[:0]
-	if r.ContentLength >= int64(cap(sc.body)) {
+	in.body = in.body[:0]
+	if r.ContentLength >= int64(cap(in.body)) {
 		// The client's word is good for a first guess, not for all the memory.
-		sc.body = slices.Grow(sc.body, int(min(r.ContentLength+1, scratchBytes)))
+		in.body = slices.Grow(in.body, int(min(r.ContentLength+1, scratchBytes)))
 	}
-	if sc.body, err = readWhole(sc.body, src, c); err != nil {
+	if in.body, err = readWhole(in.body, src, c); err != nil {
 		return bodyError(err)
 	}
 	// From here on the client only waits; a deadline would end its context.
@@ -143,6 +143,20 @@ func newZstd(src io.Reader, memory *budget) (io.Reader, func(), error) {
 		return nil, nil, fmt.Errorf("zstd decoder: %w", err)
 	}
 	return r, func() { r.Close(); window.release() }, nil
+}
+
+// drain reads and drops what is left of the body of a request that failed: a
+// connection that is closed with unread data in it is reset, and the client may
+// never see the answer. A body that is longer than any that would have been taken
+// is not worth that, nor one that the client asked about before sending it.
+func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
+	const most = 2 * oncelog.MaxBodyBytes
+	if r.ContentLength == 0 || r.ContentLength > most ||
+		r.Header.Get("Expect") != "" || w.Header().Get("Connection") == "close" {
+		return
+	}
+	rest := &progressReader{src: r.Body, rc: http.NewResponseController(w), stall: s.cfg.StallTimeout}
+	_, _ = io.CopyN(io.Discard, rest, most)
 }
 
 // progressReader lets a peer go on for as long as it gets on: every

@@ -41,6 +41,14 @@ func (c *claim) raise(n int) error {
 	return nil
 }
 
+// lower makes the claim cover n bytes and no more.
+func (c *claim) lower(n int) {
+	if less := c.taken - max(int64(n)-freeBytes, 0); less > 0 {
+		c.budget.free.Add(less)
+		c.taken -= less
+	}
+}
+
 // release gives everything back.
 func (c *claim) release() {
 	if c.taken > 0 {

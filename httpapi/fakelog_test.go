@@ -32,10 +32,18 @@ type fakeLog struct {
 	duplicates uint64
 	calls      []int // how many events each Publish had
 
+	admitErr    func(timeout time.Duration) error
 	publishErr  func(ctx context.Context, events []oncelog.Event) error
 	eventsErr   func(ctx context.Context, n int) error // before the n-th record
 	operateErr  error
 	consistency []oncelog.Consistency
+}
+
+func (l *fakeLog) Admit(timeout time.Duration) error {
+	if l.admitErr != nil {
+		return l.admitErr(timeout)
+	}
+	return nil
 }
 
 func (l *fakeLog) Publish(ctx context.Context, events []oncelog.Event) ([]oncelog.Receipt, error) {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/oncelog/oncelog"
 )
@@ -23,6 +24,10 @@ type Log interface {
 // it returned. The strings and payloads in it never change and may be kept, but
 // share memory with their neighbours, see [wire.Decoder].
 type Publisher interface {
+	// Admit tells early whether a publication that has so much time would be taken
+	// now, so that nobody reads and decodes a large one for nothing: nil, an
+	// [oncelog.ErrQueueFull] or another of Publish's errors. It never waits.
+	Admit(timeout time.Duration) error
 	// Publish answers once a quorum has all events on disk: one receipt per event,
 	// in order. An error says that nothing was stored, or, as
 	// [oncelog.ErrOutcomeUnknown], that nobody knows.

@@ -89,16 +89,16 @@ func (s *Server) transferLeadership(w http.ResponseWriter, r *http.Request) erro
 	if err := wantsJSON(r.Header); err != nil {
 		return err
 	}
-	sc, c := s.getScratch(), claim{budget: s.memory}
-	defer s.putScratch(sc)
+	in, c := s.getIntake(), claim{budget: s.memory}
+	defer s.putIntake(in)
 	defer c.release()
-	if err := s.readBody(w, r, sc, &c); err != nil {
+	if err := s.readBody(w, r, in, &c); err != nil {
 		return err
 	}
 	to := ""
-	if len(sc.body) > 0 {
+	if len(in.body) > 0 {
 		var err error
-		if to, err = sc.decoder.Transfer(sc.body); err != nil {
+		if to, err = in.decoder.Transfer(in.body); err != nil {
 			return err
 		}
 	}

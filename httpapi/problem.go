@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
 
 	"github.com/oncelog/oncelog"
 	"github.com/oncelog/oncelog/httpapi/wire"
@@ -21,9 +23,15 @@ const (
 	codeEncoding   wire.Code = "unsupported_encoding"
 )
 
-// retryAfter is how many seconds a client is asked to wait. A queue drains, and
-// a leader is elected, in about that time.
-const retryAfter = "1"
+// retryAfter is how long a client is asked to wait, in whole seconds: as long as the
+// log says, or the second in which a leader is elected.
+func retryAfter(err error) string {
+	seconds := 1.0
+	if full := (*oncelog.QueueFullError)(nil); errors.As(err, &full) {
+		seconds = max(math.Ceil(full.RetryAfter.Seconds()), 1)
+	}
+	return strconv.FormatFloat(seconds, 'f', 0, 64)
+}
 
 // requestError is a problem that this package finds itself.
 type requestError struct{ wire.Problem }
@@ -59,7 +67,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.logInternal(r, p.Code, err)
 	h := w.Header()
 	if p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable {
-		h["Retry-After"] = []string{retryAfter}
+		h["Retry-After"] = []string{retryAfter(err)}
 	}
 	s.write(w, p.Status, problemType, wire.AppendProblem(nil, &p))
 }

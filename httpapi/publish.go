@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/oncelog/oncelog"
 	"github.com/oncelog/oncelog/httpapi/wire"
@@ -17,18 +18,18 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) error {
 	sc, c := s.getScratch(), claim{budget: s.memory}
 	defer s.putScratch(sc)
 	defer c.release()
-	if err := s.readBody(w, r, sc, &c); err != nil {
+	timeout, err := s.receive(w, r, &c, func(in *intake) error {
+		event, err := in.decoder.Event(in.body)
+		sc.events = append(sc.events[:0], event)
 		return err
-	}
-	event, err := sc.decoder.Event(sc.body)
+	})
 	if err != nil {
 		return err
 	}
-	sc.events = append(sc.events[:0], event)
 	if prefer(r.Header).async {
-		return s.enqueue(w, r, sc.events, wire.AppendQueued(sc.out[:0], event.EventID))
+		return s.enqueue(w, r, timeout, sc.events, wire.AppendQueued(sc.out[:0], sc.events[0].EventID))
 	}
-	receipts, err := s.store(r, sc.events)
+	receipts, err := s.store(r, timeout, sc.events)
 	if err != nil {
 		return err
 	}
@@ -52,17 +53,18 @@ func (s *Server) publishBatch(w http.ResponseWriter, r *http.Request) error {
 	sc, c := s.getScratch(), claim{budget: s.memory}
 	defer s.putScratch(sc)
 	defer c.release()
-	if err := s.readBody(w, r, sc, &c); err != nil {
+	timeout, err := s.receive(w, r, &c, func(in *intake) (err error) {
+		sc.events, err = in.decoder.Batch(sc.events[:0], in.body)
 		return err
-	}
-	if sc.events, err = sc.decoder.Batch(sc.events[:0], sc.body); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	preferred := prefer(r.Header)
 	if preferred.async {
-		return s.enqueue(w, r, sc.events, wire.AppendQueuedBatch(sc.out[:0], len(sc.events)))
+		return s.enqueue(w, r, timeout, sc.events, wire.AppendQueuedBatch(sc.out[:0], len(sc.events)))
 	}
-	receipts, err := s.store(r, sc.events)
+	receipts, err := s.store(r, timeout, sc.events)
 	if err != nil {
 		return err
 	}
@@ -76,6 +78,30 @@ func (s *Server) publishBatch(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// receive reads a publication, has it decoded, and returns the time that it has. The
+// text is let go before the wait for the log, which may be long.
+func (s *Server) receive(w http.ResponseWriter, r *http.Request, c *claim, decode func(*intake) error) (time.Duration, error) {
+	timeout, err := s.timeout(r.Header)
+	if err != nil {
+		return 0, err
+	}
+	if n := r.ContentLength; n < 0 || n > freeBytes && n <= oncelog.MaxBodyBytes {
+		if err := s.cfg.Log.Admit(timeout); err != nil {
+			return 0, err
+		}
+	}
+	in := s.getIntake()
+	defer s.putIntake(in)
+	if err := s.readBody(w, r, in, c); err != nil {
+		return 0, err
+	}
+	if err := decode(in); err != nil {
+		return 0, err
+	}
+	c.lower(len(in.body))
+	return timeout, nil
+}
+
 // wantsJSON checks that both the body and the answer are to be JSON.
 func wantsJSON(h http.Header) error {
 	if _, err := contentType(h, mediaJSON); err != nil {
@@ -85,12 +111,8 @@ func wantsJSON(h http.Header) error {
 	return err
 }
 
-// store publishes and waits for the receipts, within the request's deadline.
-func (s *Server) store(r *http.Request, events []oncelog.Event) ([]oncelog.Receipt, error) {
-	timeout, err := s.timeout(r.Header)
-	if err != nil {
-		return nil, err
-	}
+// store publishes and waits for the receipts, within the time-out.
+func (s *Server) store(r *http.Request, timeout time.Duration, events []oncelog.Event) ([]oncelog.Receipt, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	return s.receipts(ctx, events)
@@ -110,11 +132,7 @@ func (s *Server) receipts(ctx context.Context, events []oncelog.Event) ([]oncelo
 }
 
 // enqueue answers as soon as the events are in memory.
-func (s *Server) enqueue(w http.ResponseWriter, r *http.Request, events []oncelog.Event, answer []byte) error {
-	timeout, err := s.timeout(r.Header)
-	if err != nil {
-		return err
-	}
+func (s *Server) enqueue(w http.ResponseWriter, r *http.Request, timeout time.Duration, events []oncelog.Event, answer []byte) error {
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	if err := s.cfg.Log.Enqueue(ctx, events); err != nil {

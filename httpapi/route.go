@@ -50,6 +50,9 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		extendRead(http.NewResponseController(w), s.cfg.StallTimeout)
 	}
 	if err := s.dispatch(w, r); err != nil {
+		if !errors.Is(err, errStalled) {
+			s.drain(w, r)
+		}
 		s.fail(w, r, err)
 	}
 }

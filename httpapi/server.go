@@ -20,8 +20,9 @@ type Server struct {
 	http   *http.Server
 	routes map[string]*route
 	memory *budget
-	// scratch holds *scratch, what a request needs and the next one can use.
-	scratch sync.Pool
+	// scratch holds *scratch, what a request needs and the next one can use, and
+	// intakes *intake, which it needs only until it is decoded.
+	scratch, intakes sync.Pool
 
 	// stopping ends when Shutdown begins: streams then finish what they have.
 	stopping context.Context
@@ -37,6 +38,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, memory: newBudget(cfg.MaxBufferedBytes)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.scratch.New = func() any { return new(scratch) }
+	s.intakes.New = func() any { return new(intake) }
 	s.routes = s.newRoutes()
 	// There is no ReadTimeout and no WriteTimeout: they would cut long streams.
 	// Each body and each answer extends its own deadline as it gets on.
@@ -75,17 +77,30 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// scratch is the memory that one request works in.
-type scratch struct {
+// intake is the memory in which a request is read and decoded.
+type intake struct {
 	decoder wire.Decoder
 	body    []byte
-	events  []oncelog.Event
-	out     []byte
+}
+
+// scratch is the memory that one request works in until its answer.
+type scratch struct {
+	events []oncelog.Event
+	out    []byte
 }
 
 // scratchBytes is the largest body or answer whose memory is kept for the next
 // request.
 const scratchBytes = 1 << 20
+
+func (s *Server) getIntake() *intake { return s.intakes.Get().(*intake) }
+
+// putIntake takes back what getIntake gave.
+func (s *Server) putIntake(in *intake) {
+	if cap(in.body) <= scratchBytes {
+		s.intakes.Put(in)
+	}
+}
 
 func (s *Server) getScratch() *scratch { return s.scratch.Get().(*scratch) }
 
@@ -93,7 +108,7 @@ func (s *Server) getScratch() *scratch { return s.scratch.Get().(*scratch) }
 // blown up is left to the garbage collector.
 func (s *Server) putScratch(sc *scratch) {
 	const eventBytes = 96
-	if max(cap(sc.body), cap(sc.out), cap(sc.events)*eventBytes) > scratchBytes {
+	if max(cap(sc.out), cap(sc.events)*eventBytes) > scratchBytes {
 		return
 	}
 	clear(sc.events)

@@ -222,7 +222,7 @@ func TestErrorsOfTheLog(t *testing.T) {
 			{"/publish/batch", good, "Content-Type: application/x-ndjson"},
 			{"/publish", good, "Prefer: respond-async"},
 		} {
-			w := call(t, log, "POST", request[0], request[1], request[2])
+			w := call(t, log, "POST", request[0], request[1], request[2], "Request-Timeout: 0.01")
 			require.Equal(t, c.status, w.Code, c.err)
 			p, err := wire.DecodeProblem(w.Body.Bytes())
 			require.NoError(t, err)

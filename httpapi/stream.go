@@ -29,6 +29,7 @@ type lineStream struct {
 	server  *Server
 	lines   lineReader
 	out     *outflow
+	decoder *wire.Decoder
 	sc      *scratch
 	timeout time.Duration
 
@@ -58,7 +59,8 @@ func (s *Server) publishLines(w http.ResponseWriter, r *http.Request) error {
 	if err := rc.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return fmt.Errorf("full duplex: %w", err)
 	}
-	sc, c := s.getScratch(), claim{budget: s.memory}
+	in, sc, c := s.getIntake(), s.getScratch(), claim{budget: s.memory}
+	defer s.putIntake(in)
 	defer s.putScratch(sc)
 	if err := c.raise(streamBytes); err != nil {
 		return err
@@ -74,13 +76,14 @@ func (s *Server) publishLines(w http.ResponseWriter, r *http.Request) error {
 	defer context.AfterFunc(s.stopping, func() { f.interrupt(0) })()
 
 	st := &lineStream{
-		server: s, lines: lineReader{feed: f, claim: claim{budget: s.memory}, text: sc.body[:0]}, sc: sc, timeout: timeout,
+		server: s, lines: lineReader{feed: f, claim: claim{budget: s.memory}, text: in.body[:0]},
+		decoder: &in.decoder, sc: sc, timeout: timeout,
 		out: s.newOutflow(w, linesType, sc.out),
 	}
 	defer st.lines.claim.release()
 	// A batch that is on its way is seen through, whatever the peer does.
 	err = st.run(context.WithoutCancel(r.Context()))
-	sc.body, sc.out = st.lines.text, st.out.buf
+	in.body, sc.out = st.lines.text, st.out.buf
 	return st.end(r, err)
 }
 
@@ -115,7 +118,7 @@ func (st *lineStream) gather() bool {
 		v := verdict{line: st.read}
 		var event oncelog.Event
 		if err == nil {
-			event, err = st.sc.decoder.Event(text)
+			event, err = st.decoder.Event(text)
 		}
 		if err != nil {
 			v.faults = wire.FieldFaults(err)
@@ -152,13 +155,35 @@ func (st *lineStream) settle(ctx context.Context) error {
 	return nil
 }
 
+// publish holds a stream up where the log has no room: its peer then meets that as
+// a connection that takes no more, and not as an error, unless there is none for
+// as long as a request may take.
 func (st *lineStream) publish(ctx context.Context) ([]oncelog.Receipt, error) {
 	if len(st.sc.events) == 0 {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, st.timeout)
 	defer cancel()
-	return st.server.receipts(ctx, st.sc.events)
+	for {
+		receipts, err := st.server.receipts(ctx, st.sc.events)
+		if !errors.Is(err, oncelog.ErrQueueFull) || !pause(ctx, roomPause) {
+			return receipts, err
+		}
+	}
+}
+
+// roomPause is how long a stream waits before it asks for room again. It asks more
+// often than a client that was refused, since it costs no request.
+const roomPause = 100 * time.Millisecond
+
+// pause waits, and answers false when ctx ends before that.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // end answers why no more lines were answered: with a problem document where

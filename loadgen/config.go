@@ -18,6 +18,8 @@ type Publisher interface {
 	// ResentEvents the events in them, each time.
 	Resent() int64
 	ResentEvents() int64
+	// Refused counts the answers that a node's queue is full.
+	Refused() int64
 }
 
 // Reader reads from one node.

@@ -22,6 +22,7 @@ type fakeLog struct {
 	receipt  func(*oncelog.Receipt)
 	requests atomic.Int64
 	resent   atomic.Int64
+	refused  atomic.Int64
 
 	mu       sync.Mutex // guards all below
 	records  []oncelog.Record
@@ -79,6 +80,8 @@ func (f *fakeLog) apply(events []oncelog.Event) []oncelog.Receipt {
 }
 
 func (f *fakeLog) Resent() int64 { return f.resent.Load() }
+
+func (f *fakeLog) Refused() int64 { return f.refused.Load() }
 
 // ResentEvents takes each request for one of one event.
 func (f *fakeLog) ResentEvents() int64 { return f.resent.Load() }

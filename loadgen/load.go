@@ -49,6 +49,7 @@ func (l *Load) Run(ctx context.Context) Report {
 	l.start = time.Now()
 	l.pacer = newPacer(l.cfg.Rate, l.start)
 	resentBefore, resentEventsBefore := l.publisher.Resent(), l.publisher.ResentEvents()
+	refusedBefore := l.publisher.Refused()
 	more, cancel := ctx, context.CancelFunc(func() {})
 	if l.cfg.Duration > 0 {
 		more, cancel = context.WithTimeout(ctx, l.cfg.Duration)
@@ -68,6 +69,7 @@ func (l *Load) Run(ctx context.Context) Report {
 	r.Seed = l.cfg.Workload.Seed
 	r.Resent += l.publisher.Resent() - resentBefore
 	r.ResentEvents += l.publisher.ResentEvents() - resentEventsBefore
+	r.Refused = l.publisher.Refused() - refusedBefore
 	switch {
 	case ctx.Err() != nil:
 		r.Ended = Canceled

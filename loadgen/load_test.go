@@ -55,6 +55,22 @@ func TestRunCountsExactly(t *testing.T) {
 	}
 }
 
+// What a full queue refused is counted for itself, from where the run begins.
+func TestRunCountsRefusals(t *testing.T) {
+	t.Parallel()
+	log := newFakeLog()
+	log.refused.Store(10)
+	log.before = func(_ context.Context, request int64) (bool, error) {
+		if request <= 3 {
+			log.refused.Add(1)
+		}
+		return false, nil
+	}
+	r := newLoad(t, log, nil).Run(t.Context())
+	require.Equal(t, int64(3), r.Refused)
+	require.True(t, r.OK())
+}
+
 func TestSecondRunIsAllDuplicates(t *testing.T) {
 	t.Parallel()
 	log := newFakeLog()

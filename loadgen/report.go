@@ -43,6 +43,9 @@ type Report struct {
 	Requests     int64 `json:"requests"`
 	Resent       int64 `json:"resent"`
 	ResentEvents int64 `json:"resent_events"`
+	// Refused counts the answers that a node's queue was full (429). Such a request
+	// waits for as long as it is told, and is sent again.
+	Refused int64 `json:"refused"`
 	// Errors counts failed attempts by kind. Most of them were then made good.
 	Errors          map[string]int64 `json:"errors"`
 	ElapsedSeconds  float64          `json:"elapsed_seconds"`
@@ -79,6 +82,7 @@ func (r Report) WriteTable(w io.Writer) {
 		{"conflicts", r.Conflicts},
 		{"not acknowledged", r.Unacked},
 		{"requests", fmt.Sprintf("%d; sent again %d, with %d events", r.Requests, r.Resent, r.ResentEvents)},
+		{"refused, queue full", r.Refused},
 		{"failed attempts", r.errorsText()},
 		{"elapsed", fmt.Sprintf("%.2f s", r.ElapsedSeconds)},
 		{"throughput", fmt.Sprintf("%.0f events/s", r.EventsPerSecond)},

@@ -59,6 +59,8 @@ type proposer struct {
 	next      uint64
 	unsettled map[uint64]bool
 	closed    bool
+	// admission refuses what would wait too long.
+	admission admission
 
 	senders sync.WaitGroup
 	// sending ends, by giveUp, the attempts of all batches.
@@ -103,7 +105,10 @@ func (b *batch) events() (n int) {
 }
 
 func newProposer(session raftfsm.SessionID, way submitter, moved func() <-chan struct{}, queueBytes int64) *proposer {
-	p := &proposer{session: session, way: way, moved: moved, queueBytes: queueBytes, next: 1, unsettled: make(map[uint64]bool)}
+	p := &proposer{
+		session: session, way: way, moved: moved, queueBytes: queueBytes, next: 1, unsettled: make(map[uint64]bool),
+		admission: newAdmission(),
+	}
 	p.changed.L = &p.mu
 	p.sending, p.giveUp = context.WithCancel(context.Background())
 	return p
@@ -117,11 +122,8 @@ func (p *proposer) enqueue(pieces []*piece) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.closed:
-		return fmt.Errorf("%w: the node is shutting down", oncelog.ErrNotApplied)
-	case p.bytes+size > p.queueBytes:
-		return fmt.Errorf("%w: %d bytes wait already", oncelog.ErrQueueFull, p.bytes)
+	if err := p.admit(size, pieces[0].deadline); err != nil {
+		return err
 	}
 	p.bytes += size
 	p.queue = append(p.queue, pieces...)
@@ -130,6 +132,25 @@ func (p *proposer) enqueue(pieces []*piece) error {
 	}
 	p.changed.Signal()
 	return nil
+}
+
+// admits tells whether enqueue would take a request with this deadline now, if it
+// is small, so that nobody reads and decodes a large one for nothing.
+func (p *proposer) admits(deadline time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.admit(0, deadline)
+}
+
+func (p *proposer) admit(size int64, deadline time.Time) error {
+	left := time.Until(deadline)
+	switch {
+	case p.closed:
+		return fmt.Errorf("%w: the node is shutting down", oncelog.ErrNotApplied)
+	case p.bytes+size > p.queueBytes:
+		return p.admission.refuse(p.bytes, left/admitShare)
+	}
+	return p.admission.admit(p.bytes, left)
 }
 
 // wait returns the answers to pieces, in order. When ctx ends first, the pieces
@@ -285,7 +306,7 @@ func (p *proposer) send(b *batch) {
 	if events := b.events(); err == nil && len(outcomes) != events {
 		err = fmt.Errorf("%w: %d answers to %d events", oncelog.ErrOutcomeUnknown, len(outcomes), events)
 	}
-	p.settle(b)
+	p.settle(b, err == nil)
 	for _, c := range b.pieces {
 		answer := pieceAnswer{err: err}
 		if err == nil {
@@ -356,12 +377,17 @@ func (p *proposer) attempt(ctx context.Context, moved <-chan struct{}, command [
 }
 
 // settle ends a batch: it will never be sent again.
-func (p *proposer) settle(b *batch) {
+func (p *proposer) settle(b *batch, answered bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.unsettled, b.number)
+	var size int64
 	for _, c := range b.pieces {
-		p.bytes -= c.size()
+		size += c.size()
+	}
+	p.bytes -= size
+	if answered {
+		p.admission.settled(time.Now(), size, p.queued >= raftfsm.MaxCommandBytes)
 	}
 	p.changed.Broadcast()
 }

@@ -104,6 +104,14 @@ func (n *Node) take(pieces []*piece) error {
 	return n.proposer.enqueue(pieces)
 }
 
+// admit is the door seen from further away.
+func (n *Node) admit(timeout time.Duration) error {
+	if err := n.space.err(); err != nil {
+		return err
+	}
+	return n.proposer.admits(time.Now().Add(timeout))
+}
+
 // bound gives a context without a nearer deadline the configured one.
 func (n *Node) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= n.config.RequestTimeout {

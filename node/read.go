@@ -65,6 +65,9 @@ func (n *Node) prepare(ctx context.Context, c oncelog.Consistency) error {
 // service is the node behind its HTTP API, whose events are valid already.
 type service struct{ *Node }
 
+// Admit implements the API's log.
+func (s service) Admit(timeout time.Duration) error { return s.admit(timeout) }
+
 // Publish implements the API's log.
 func (s service) Publish(ctx context.Context, events []oncelog.Event) ([]oncelog.Receipt, error) {
 	return s.publish(ctx, events)

@@ -43,6 +43,7 @@ type Client struct {
 
 	resent       atomic.Int64
 	resentEvents atomic.Int64
+	refused      atomic.Int64
 }
 
 // Option changes how a client works.
@@ -116,6 +117,9 @@ func (c *Client) Resent() int64 { return c.resent.Load() }
 // ResentEvents is how many events were in the publications among them, an
 // event counted each time.
 func (c *Client) ResentEvents() int64 { return c.resentEvents.Load() }
+
+// Refused is how many requests a node refused so far because its queue was full.
+func (c *Client) Refused() int64 { return c.refused.Load() }
 
 // Publish stores one event. Its answer is the receipt of a quorum.
 func (c *Client) Publish(ctx context.Context, e oncelog.Event) (oncelog.Receipt, error) {

@@ -226,9 +226,11 @@ func TestHonoursRetryAfter(t *testing.T) {
 	}
 	n := newNode(t, full, stores(1))
 	start := time.Now()
-	_, err := newClient(t, []string{n.URL}).Publish(t.Context(), event("a"))
+	c := newClient(t, []string{n.URL})
+	_, err := c.Publish(t.Context(), event("a"))
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, time.Since(start), time.Second)
+	require.Equal(t, int64(1), c.Refused())
 	// Another node may do better at once.
 	a, b := newNode(t, full), newNode(t, stores(1))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -58,6 +58,9 @@ func (c *Client) do(ctx context.Context, r request, read func([]byte) error) err
 			return nil
 		}
 		h.note(err)
+		if errors.Is(err, oncelog.ErrQueueFull) {
+			c.refused.Add(1)
+		}
 		if !c.retry || !retryable(err) {
 			return h.conclude(r, err)
 		}
@@ -283,7 +286,8 @@ func (b *backoff) next(last error) time.Duration {
 	// back together.
 	delay = delay/2 + rand.N(delay/2+1)
 	if b.attempts%b.targets == 0 {
-		delay = max(delay, b.retryAfter+rand.N(firstBackoff))
+		// So do those that were told the same time.
+		delay = max(delay, b.retryAfter+rand.N(b.retryAfter/2+firstBackoff))
 		b.retryAfter = 0
 	}
 	return delay

@@ -85,6 +85,7 @@ func (m *model) PublishBatch(ctx context.Context, events []oncelog.Event) ([]onc
 	return receipts, nil
 }
 
-// Resent and ResentEvents are 0: nothing fails here.
+// Resent, ResentEvents and Refused are 0: nothing fails here.
 func (*model) Resent() int64       { return 0 }
 func (*model) ResentEvents() int64 { return 0 }
+func (*model) Refused() int64      { return 0 }

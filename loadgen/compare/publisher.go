@@ -53,6 +53,9 @@ func newPublisher(conns []*nats.Conn, concurrency, window int) (*publisher, erro
 func (p *publisher) Resent() int64       { return p.resent.Load() }
 func (p *publisher) ResentEvents() int64 { return p.resent.Load() }
 
+// Refused is 0: JetStream has its own ways to hold a publisher up.
+func (*publisher) Refused() int64 { return 0 }
+
 // Publish sends one event and waits for its acknowledgement.
 func (p *publisher) Publish(ctx context.Context, e oncelog.Event) (oncelog.Receipt, error) {
 	js := <-p.slots

@@ -26,8 +26,9 @@ type Config struct {
 	// IdleTimeout bounds the time between requests on one connection, and
 	// between lines of one stream. Default 5 min.
 	IdleTimeout time.Duration
-	// MaxConnections bounds the connections open at once; further ones wait.
-	// Default 2048.
+	// MaxConnections bounds the connections open at once. One more takes the place of
+	// that which has been longest without a request; where all have one under way it
+	// waits. Default 2048.
 	MaxConnections int
 	// MaxHeaderBytes bounds the header of a request. Default 16 KiB.
 	MaxHeaderBytes int

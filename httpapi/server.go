@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"sync"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/oncelog/oncelog"
 	"github.com/oncelog/oncelog/httpapi/wire"
 )
@@ -20,6 +18,7 @@ type Server struct {
 	http   *http.Server
 	routes map[string]*route
 	memory *budget
+	conns  *connections
 	// scratch holds *scratch, what a request needs and the next one can use, and
 	// intakes *intake, which it needs only until it is decoded.
 	scratch, intakes sync.Pool
@@ -35,7 +34,7 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, memory: newBudget(cfg.MaxBufferedBytes)}
+	s := &Server{cfg: cfg, memory: newBudget(cfg.MaxBufferedBytes), conns: newConnections(cfg.MaxConnections)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.scratch.New = func() any { return new(scratch) }
 	s.intakes.New = func() any { return new(intake) }
@@ -47,6 +46,7 @@ func New(cfg Config) (*Server, error) {
 		ReadHeaderTimeout: cfg.StallTimeout,
 		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    cfg.MaxHeaderBytes,
+		ConnState:         s.conns.note,
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	return s, nil
@@ -56,9 +56,9 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) Handler() http.Handler { return s.http.Handler }
 
 // Serve answers on the listener, which it closes, until Shutdown. It may be
-// called for several listeners; each has its own limit of connections.
+// called for several listeners, which share one limit of connections.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.http.Serve(netutil.LimitListener(l, s.cfg.MaxConnections))
+	err := s.http.Serve(&limitedListener{l, s.conns})
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -70,6 +70,7 @@ func (s *Server) Serve(l net.Listener) error {
 // ends are cut off, and the context's error is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
+	s.conns.end()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, s.http.Close())

@@ -3,9 +3,11 @@ package httpapi_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -136,22 +138,63 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreLimited(t *testing.T) {
+// TestConnectionsWaitForThoseAtWork has a request under way on the only connection
+// that there may be.
+func TestConnectionsWaitForThoseAtWork(t *testing.T) {
 	t.Parallel()
 	url := serve(t, new(fakeLog), func(c *httpapi.Config) { c.MaxConnections = 1 })
-	first, second := dial(t, url), dial(t, url)
-	send(t, first, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-	_, err := http.ReadResponse(bufio.NewReader(first), nil)
+	first := dial(t, url)
+	send(t, first, fmt.Sprintf("POST /publish HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(good)))
+	answers := bufio.NewReader(first)
+	res, err := http.ReadResponse(answers, nil)
 	require.NoError(t, err)
+	require.Equal(t, 100, res.StatusCode, "the request is under way")
+	second := dial(t, url)
 	send(t, second, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
 	require.NoError(t, second.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
 	_, err = second.Read(make([]byte, 1))
-	require.Error(t, err, "the second waits for its turn")
-	require.NoError(t, first.Close())
-	require.NoError(t, second.SetReadDeadline(time.Now().Add(10*time.Second)))
-	res, err := http.ReadResponse(bufio.NewReader(second), nil)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "the second waits for its turn")
+	send(t, first, good)
+	res, err = http.ReadResponse(answers, nil)
 	require.NoError(t, err)
 	require.Equal(t, 200, res.StatusCode)
+	require.NoError(t, second.SetReadDeadline(time.Time{}))
+	res, err = http.ReadResponse(bufio.NewReader(second), nil)
+	require.NoError(t, err)
+	require.Equal(t, 200, res.StatusCode)
+}
+
+// TestConnectionsAtRestMakeRoom floods a server with connections that say nothing, say
+// half of a header, or rest after a request. A client beside them is served, each
+// time over a new connection.
+func TestConnectionsAtRestMakeRoom(t *testing.T) {
+	t.Parallel()
+	const most = 8
+	for name, text := range map[string]string{
+		"silent": "", "half a header": "GET /livez HTTP/1.1\r\nX: y", "at rest": "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := serve(t, new(fakeLog), func(c *httpapi.Config) { c.MaxConnections = most })
+			var flood []net.Conn
+			for range 3 * most {
+				conn := dial(t, url)
+				send(t, conn, text)
+				if name == "at rest" {
+					_, err := http.ReadResponse(bufio.NewReader(conn), nil)
+					require.NoError(t, err)
+				}
+				flood = append(flood, conn)
+			}
+			good := dial(t, url)
+			send(t, good, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+			res, err := http.ReadResponse(bufio.NewReader(good), nil)
+			require.NoError(t, err)
+			require.Equal(t, 200, res.StatusCode)
+			_, err = io.Copy(io.Discard, flood[0])
+			require.NoError(t, err, "the oldest is closed")
+		})
+	}
 }
 
 func TestHeaderIsLimited(t *testing.T) {

@@ -171,3 +171,30 @@ func TestCrashWithoutFlushIsAPrefix(t *testing.T) {
 		require.NoError(t, after.Close())
 	}
 }
+
+// TestAFullMemtableEndsBetweenTransactions: memtables fill up and are flushed at any
+// moment, and a crash right after leaves whole transactions only, the counters with
+// the events that they count.
+func TestAFullMemtableEndsBetweenTransactions(t *testing.T) {
+	t.Parallel()
+	const flushes = 12
+	disk := vfs.NewCrashableMem()
+	s := openStore(t, disk)
+	random := rand.New(rand.NewPCG(7, 8))
+	seen, found := s.gen.db.Metrics().Flush.Count, 0
+	for i := 0; found < flushes; i++ {
+		publish(t, s, event("a", fmt.Sprint(i), fmt.Sprintf(`{"x":"%0*d"}`, random.IntN(300), 0)))
+		count := s.gen.db.Metrics().Flush.Count
+		if count == seen {
+			continue
+		}
+		seen = count
+		found++
+		after := openStore(t, disk.CrashClone(vfs.CrashCloneCfg{}))
+		require.Positive(t, after.Applied().Index)
+		require.Less(t, after.Applied().Index, s.Applied().Index, "it was flushed in the midst of the work")
+		_, err := verify(after.gen.db)
+		require.NoError(t, err)
+		require.NoError(t, after.Close())
+	}
+}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -130,7 +131,7 @@ func requireAllOnce(t *testing.T, c *Cluster, raced []racing) {
 
 // FAULTS 11: one id is sent to three nodes at once, through changes of the leader.
 func TestOneIDAtThreeNodesThroughALeaderChange(t *testing.T) {
-	c := processes(t)
+	c, links := linked(t)
 	old, err := c.Leader(t.Context())
 	require.NoError(t, err)
 	var moved time.Time
@@ -158,6 +159,20 @@ func TestOneIDAtThreeNodesThroughALeaderChange(t *testing.T) {
 		reach(100)
 	})
 	require.Positive(t, requireOneStored(t, fell, old.Name(), moved), "ids were under way")
-	t.Logf("%d ids through a transfer, %d through a kill of the leader", len(raced), len(fell))
-	requireAllOnce(t, c, append(raced, fell...))
+
+	old, err = c.Leader(t.Context())
+	require.NoError(t, err)
+	cut := raceThrough(t, c, "cut", func(reach func(int64)) {
+		reach(100)
+		moved = time.Now()
+		links.Isolate(old)
+		_, err := c.LeaderAmong(t.Context(), c.others(old)...)
+		require.NoError(t, err)
+		links.Heal()
+		require.NoError(t, c.WaitReady(t.Context()))
+		reach(100)
+	})
+	require.Positive(t, requireOneStored(t, cut, old.Name(), moved), "ids were under way")
+	t.Logf("%d ids through a transfer, %d through a kill of the leader, %d through its being cut off", len(raced), len(fell), len(cut))
+	requireAllOnce(t, c, slices.Concat(raced, fell, cut))
 }

@@ -42,6 +42,10 @@ model: ## the state machine against a model of it, CASES random logs (1000)
 chaos: ## the nemesis: faults by chance under load, MINUTES long (5), again with SEED=, some with ONLY=disk
 	ONCELOG_SEED=$(SEED) ONCELOG_MINUTES=$(MINUTES) ONCELOG_ONLY=$(ONLY) go test ./cluster -run '^TestNemesis$$' -count=1 -v -timeout 0
 
+.PHONY: faults
+faults: ## the tests of all faults, COUNT times each (20); some with ONLY=Clock
+	@COUNT="$(COUNT)" ONLY="$(ONLY)" .ci/faults
+
 .PHONY: lint
 lint: ## the linter, at its pinned version
 	$(GOLANGCI_LINT) run ./...

@@ -26,6 +26,7 @@ const (
 	pathPledge   = "/pledge"
 	pathTransfer = "/transfer-leadership"
 	pathSnapshot = "/snapshot"
+	pathVacancy  = "/vacancy"
 )
 
 const (

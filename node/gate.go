@@ -11,8 +11,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// gate is Raft's transport, and answers itself the snapshots that this node must
-// not install: those that end within its log.
+// gate is Raft's transport, through which this node has a word with its own Raft: it
+// may have it stand for election, and answers itself the snapshots that must not be
+// installed, those that end within the log.
 //
 // A leader that has lost a follower's replies may take it to be further behind
 // than it is. Raft installs the snapshot that it then sends whatever the follower
@@ -71,6 +72,20 @@ func (g *gate) Close() error {
 func (g *gate) pass(ctx context.Context, rpc raft.RPC, term uint64) {
 	if snapshot, ok := rpc.Command.(*raft.InstallSnapshotRequest); ok && snapshot.Term == term && g.answers(rpc, snapshot) {
 		return
+	}
+	select {
+	case g.rpcs <- rpc:
+	case <-ctx.Done():
+	}
+}
+
+// stand has Raft stand for election at once. To Raft it is the word of a leader that
+// hands over: it asks nobody beforehand, and the others vote although they may still
+// know a leader.
+func (g *gate) stand(ctx context.Context) {
+	rpc := raft.RPC{
+		Command:  &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}},
+		RespChan: make(chan raft.RPCResponse, 1),
 	}
 	select {
 	case g.rpcs <- rpc:

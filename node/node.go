@@ -43,6 +43,7 @@ type Node struct {
 	reader     *reader
 	forwarder  *forwarder
 	sequencer  *sequencer
+	takeover   *takeover
 	space      *space
 	api        *httpapi.Server
 
@@ -196,6 +197,10 @@ func (n *Node) startRaft() error {
 	n.forwarder = &forwarder{leadership: n.leadership, sequencer: n.sequencer, space: n.space, caller: n.caller}
 	n.proposer = newProposer(raftfsm.SessionID{Node: own.NodeID, Run: own.session()}, n.forwarder, n.leaderMoved, n.config.QueueBytes)
 	n.reader = newReader(n.leadership, n.group, n.caller)
+	n.takeover = &takeover{
+		leadership: n.leadership, group: n.group, streams: n.port.raft, peers: directory, caller: n.caller,
+		logger: logger, patience: n.config.Timing.Heartbeat,
+	}
 	return nil
 }
 
@@ -235,6 +240,7 @@ func (n *Node) work() {
 	mux.HandleFunc("POST "+pathPledge, handleJSON(f.servePledge))
 	mux.HandleFunc("POST "+pathTransfer, handleJSON(n.serveTransfer))
 	mux.HandleFunc("POST "+pathSnapshot, handle(n.serveSnapshot))
+	mux.HandleFunc("POST "+pathVacancy, handleJSON(n.takeover.serveVacancy))
 	n.calls = newCallServer(mux)
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -242,6 +248,7 @@ func (n *Node) work() {
 	n.background.Go(func() { n.watch(n.calls.Serve(n.port.calls)) })
 	n.background.Go(func() { n.watch(n.api.Serve(n.httpListener)) })
 	n.background.Go(func() { n.leadership.run(ctx) })
+	n.background.Go(func() { n.takeover.run(ctx) })
 	n.background.Go(func() { n.space.run(ctx) })
 	n.background.Go(func() { m.run(ctx) })
 	n.background.Go(func() { n.group.logSize.run(ctx, n.group.Raft, trailingEntries, n.config.Logger) })

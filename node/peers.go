@@ -112,7 +112,7 @@ func (s raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (ne
 	if err != nil {
 		return nil, err
 	}
-	tracked, ok := s.track(conn)
+	tracked, ok := s.track(conn, uuid.Nil)
 	if !ok {
 		_ = conn.Close()
 		return nil, net.ErrClosed

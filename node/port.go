@@ -99,22 +99,23 @@ func (p *port) pause(d time.Duration) {
 func (p *port) greet(conn net.Conn) {
 	stop := context.AfterFunc(p.closing, func() { _ = conn.Close() })
 	defer stop()
-	taker, err := p.handshake(conn)
+	taker, from, err := p.handshake(conn)
 	if err != nil {
 		p.logger.Warn("node port: connection refused", "from", conn.RemoteAddr().String(), "error", err)
 		_ = conn.Close()
 		return
 	}
-	if !stop() || !taker.hand(p.closing, conn) {
+	if !stop() || !taker.hand(p.closing, conn, from) {
 		_ = conn.Close()
 	}
 }
 
-func (p *port) handshake(conn net.Conn) (*streamListener, error) {
+// handshake returns who takes the connection, and from which node it is.
+func (p *port) handshake(conn net.Conn) (*streamListener, uuid.UUID, error) {
 	_ = conn.SetDeadline(time.Now().Add(preambleTimeout))
 	var raw [preambleSize]byte
 	if _, err := io.ReadFull(conn, raw[:]); err != nil {
-		return nil, fmt.Errorf("%w: %w", errBadPreamble, err)
+		return nil, uuid.Nil, fmt.Errorf("%w: %w", errBadPreamble, err)
 	}
 	greeting, err := decodePreamble(raw)
 	verdict, taker := badPreamble, (*streamListener)(nil)
@@ -127,9 +128,9 @@ func (p *port) handshake(conn net.Conn) (*streamListener, error) {
 		err = werr
 	}
 	if err != nil {
-		return nil, err
+		return nil, uuid.Nil, err
 	}
-	return taker, conn.SetDeadline(time.Time{})
+	return taker, greeting.dialler, conn.SetDeadline(time.Time{})
 }
 
 // judge decides on a connection. The first Raft stream of a cluster binds a
@@ -203,6 +204,8 @@ func dialPeer(ctx context.Context, id *identity, target uuid.UUID, addr string, 
 type streamListener struct {
 	addr  streamAddr
 	conns chan net.Conn
+	// silent gets a signal when a node's last connection to this one has ended.
+	silent chan struct{}
 
 	// mu guards what follows.
 	mu     sync.Mutex
@@ -223,14 +226,14 @@ func (a streamAddr) String() string { return string(a) }
 
 func newStreamListener(addr string) *streamListener {
 	return &streamListener{
-		addr: streamAddr(addr), conns: make(chan net.Conn),
+		addr: streamAddr(addr), conns: make(chan net.Conn), silent: make(chan struct{}, 1),
 		open: make(map[*streamConn]bool), closed: make(chan struct{}),
 	}
 }
 
 // hand gives a connection to whoever accepts next.
-func (l *streamListener) hand(ctx context.Context, conn net.Conn) bool {
-	tracked, ok := l.track(conn)
+func (l *streamListener) hand(ctx context.Context, conn net.Conn, from uuid.UUID) bool {
+	tracked, ok := l.track(conn, from)
 	if !ok {
 		return false
 	}
@@ -244,14 +247,15 @@ func (l *streamListener) hand(ctx context.Context, conn net.Conn) bool {
 	return false
 }
 
-// track makes Close close the connection; false means that Close came first.
-func (l *streamListener) track(conn net.Conn) (*streamConn, bool) {
+// track makes Close close the connection; false means that Close came first. from
+// is the node that has dialled, uuid.Nil for this one.
+func (l *streamListener) track(conn net.Conn, from uuid.UUID) (*streamConn, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
 		return nil, false
 	}
-	tracked := &streamConn{Conn: conn, listener: l}
+	tracked := &streamConn{Conn: conn, listener: l, from: from}
 	l.open[tracked] = true
 	return tracked, true
 }
@@ -260,6 +264,29 @@ func (l *streamListener) forget(c *streamConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.open, c)
+	if c.from != uuid.Nil && !l.hears(c.from) {
+		select {
+		case l.silent <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// connected tells whether a node has a connection to this one.
+func (l *streamListener) connected(from uuid.UUID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hears(from)
+}
+
+// hears is connected for a caller that holds mu.
+func (l *streamListener) hears(from uuid.UUID) bool {
+	for c := range l.open {
+		if c.from == from {
+			return true
+		}
+	}
+	return false
 }
 
 // Accept waits for the next connection of this kind.
@@ -294,9 +321,11 @@ func (l *streamListener) Addr() net.Addr { return l.addr }
 type streamConn struct {
 	net.Conn
 	listener *streamListener
+	from     uuid.UUID
 }
 
-// Close closes the connection.
+// Close closes the connection. Raft's transport does it when it has answered all that
+// came over it.
 func (c *streamConn) Close() error {
 	c.listener.forget(c)
 	return c.Conn.Close()

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/hashicorp/raft"
 
 	"github.com/oncelog/oncelog"
 )
@@ -145,23 +144,12 @@ func (r *reader) confirm(term uint64) error {
 }
 
 // electorate is the other voters, and how many of them make a quorum together with
-// this node. They are those of Raft's latest configuration, committed or not, as in
-// Raft's own counting: consecutive configurations have overlapping quorums.
+// this node.
 func (r *reader) electorate() (others []uuid.UUID, needed int) {
-	voters, self := 0, 0
-	for _, s := range r.group.GetConfiguration().Configuration().Servers {
-		id, err := uuid.Parse(string(s.ID))
-		switch {
-		case err != nil || s.Suffrage != raft.Voter:
-			continue
-		case id == r.leadership.self:
-			self = 1
-		default:
-			others = append(others, id)
-		}
-		voters++
-	}
-	return others, voters/2 + 1 - self
+	voters := r.group.voters()
+	others = slices.DeleteFunc(slices.Clone(voters), func(id uuid.UUID) bool { return id == r.leadership.self })
+	own := len(voters) - len(others)
+	return others, len(voters)/2 + 1 - own
 }
 
 func (r *reader) confirmWith(ctx context.Context, id uuid.UUID, term uint64) error {

@@ -35,7 +35,7 @@ func startInProcess(s spec) (instance, error) {
 		Name: s.name, DataDir: s.dir,
 		HTTPAddr: s.addrs.HTTP, RaftAddr: s.addrs.Raft, GossipAddr: s.addrs.Gossip,
 		AdvertiseHost:   s.advertise,
-		BootstrapExpect: s.expect, Join: s.join, LogStore: s.logStore,
+		BootstrapExpect: s.expect, Join: s.join, LogStore: s.logStore, RaftProfile: s.profile,
 		Logger: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {

@@ -30,6 +30,8 @@ type Options struct {
 	Links bool
 	// LogStore is how the nodes keep their Raft log, as [node.Config] has it.
 	LogStore node.LogStore
+	// RaftProfile is how long the nodes wait for each other, as [node.Config] has it.
+	RaftProfile node.RaftProfile
 	// Patience bounds a wait whose context does not end sooner. Default 30 s.
 	Patience time.Duration
 	// OnFailure, if set, is told of each node that ended without being told to.
@@ -111,6 +113,8 @@ type spec struct {
 	expect int
 	// logStore is the kind of Raft log, "" for the default.
 	logStore node.LogStore
+	// profile is the Raft profile, "" for the default.
+	profile node.RaftProfile
 }
 
 // specs gives every node its place.
@@ -140,7 +144,7 @@ func (o Options) specs() ([]spec, error) {
 	}
 	specs := make([]spec, o.all())
 	for i := range specs {
-		s := spec{name: nodeName(i), addrs: addrs[i], advertise: advertise, logStore: o.LogStore}
+		s := spec{name: nodeName(i), addrs: addrs[i], advertise: advertise, logStore: o.LogStore, profile: o.RaftProfile}
 		s.dir = filepath.Join(dir, s.name)
 		s.logPath = s.dir + ".log"
 		if i < o.Nodes {

@@ -35,6 +35,9 @@ func serveArgs(s spec) []string {
 	if s.logStore != "" {
 		args = append(args, "--log-store", string(s.logStore))
 	}
+	if s.profile != "" {
+		args = append(args, "--raft-profile", string(s.profile))
+	}
 	return args
 }
 

@@ -34,6 +34,7 @@ func beNode(args []string) int {
 	flags.StringVar(&c.AdvertiseHost, "advertise-host", "", "")
 	flags.IntVar(&c.BootstrapExpect, "bootstrap-expect", 0, "")
 	flags.StringVar((*string)(&c.LogStore), "log-store", "", "")
+	flags.StringVar((*string)(&c.RaftProfile), "raft-profile", "", "")
 	flags.Func("join", "", func(s string) error {
 		c.Join = strings.Split(s, ",")
 		return nil

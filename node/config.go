@@ -51,7 +51,9 @@ type Config struct {
 	CacheBytes    int64
 	FilterBytes   int64
 	MemTableBytes int64
-	// Timing is how soon a lost leader is noticed. Default TimingDefault.
+	// RaftProfile is how long the nodes wait for each other. Default RaftDefault.
+	RaftProfile RaftProfile
+	// Timing has time-outs other than the profile's; zero means the profile's.
 	Timing Timing
 	// SnapshotBytes is how much may be appended to the Raft log before the store is
 	// flushed and the log truncated; TrailingBytes is about how much of it stays
@@ -82,20 +84,6 @@ type Config struct {
 	store   func(*store.Options)
 }
 
-// Timing is a set of Raft time-outs.
-type Timing struct {
-	// Heartbeat is how long a follower waits for a sign of the leader, Election
-	// how long a candidate waits for votes; each up to twice that by chance.
-	// Lease is how long a leader leads without hearing from a quorum, at most
-	// Heartbeat.
-	Heartbeat, Election, Lease time.Duration
-}
-
-// TimingDefault suits machines in one region, also with busy cores.
-func TimingDefault() Timing {
-	return Timing{Heartbeat: 500 * time.Millisecond, Election: 500 * time.Millisecond, Lease: 400 * time.Millisecond}
-}
-
 const (
 	defaultRequestTimeout = 10 * time.Second
 	defaultQueueBytes     = 64 << 20
@@ -115,7 +103,10 @@ func (c Config) withDefaults() Config {
 	}
 	setDefault(&c.RequestTimeout, defaultRequestTimeout)
 	setDefault(&c.QueueBytes, defaultQueueBytes)
-	setDefault(&c.Timing, TimingDefault())
+	setDefault(&c.RaftProfile, RaftDefault)
+	if timing, err := c.RaftProfile.Timing(); err == nil {
+		setDefault(&c.Timing, timing)
+	}
 	setDefault(&c.SnapshotBytes, defaultSnapshotBytes)
 	setDefault(&c.TrailingBytes, defaultTrailingBytes)
 	setDefault(&c.DiskReserve, defaultDiskReserve)
@@ -180,6 +171,12 @@ func (c Config) check() error {
 		return fmt.Errorf("advertised Raft address %q: %w", c.RaftAdvertise, err)
 	}
 	if _, err := kindOf(c.LogStore); err != nil {
+		return err
+	}
+	if _, err := c.RaftProfile.Timing(); err != nil {
+		return err
+	}
+	if err := c.Timing.check(); err != nil {
 		return err
 	}
 	switch {

@@ -68,6 +68,7 @@ func (o *serveOptions) declare(flags *pflag.FlagSet) {
 	flags.StringVar(&o.config, "config", "", "file of settings, in TOML")
 	o.memory.declare(flags)
 	choiceVar(flags, (*string)(&o.node.LogStore), "log-store", "how the Raft log is kept", string(node.LogStoreBolt), string(node.LogStoreWAL))
+	choiceVar(flags, (*string)(&o.node.RaftProfile), "raft-profile", "how long the nodes wait for each other, the same on all", string(node.RaftDefault), string(node.RaftFast), string(node.RaftSlow))
 	choiceVar(flags, &o.logLevel, "log-level", "least level that is logged", "info", "debug", "warn", "error")
 	choiceVar(flags, &o.logFormat, "log-format", "form of the log", logText, logJSON)
 }

@@ -7,13 +7,15 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
 
-// gate is Raft's transport, through which this node has a word with its own Raft: it
-// may have it stand for election, and answers itself the snapshots that must not be
-// installed, those that end within the log.
+// gate is Raft's transport, and has a word in what comes and goes: it sends again what
+// was lost on a connection of old, has Raft stand for election when it is time, and
+// answers itself the snapshots that must not be installed, those that end within the
+// log.
 //
 // A leader that has lost a follower's replies may take it to be further behind
 // than it is. Raft installs the snapshot that it then sends whatever the follower
@@ -77,6 +79,41 @@ func (g *gate) pass(ctx context.Context, rpc raft.RPC, term uint64) {
 	case g.rpcs <- rpc:
 	case <-ctx.Done():
 	}
+}
+
+// again sends a request again that fails at once, as one does on a connection that
+// the other node has closed meanwhile. Raft's transport keeps some in a pool and finds
+// each broken only by losing a request over it: a vote lost so, for a voter that was
+// restarted since, costs an election time-out. The last attempt finds the pool empty.
+// A dial that fails has taken its time. All these requests may come twice.
+func (g *gate) again(request func() error) (err error) {
+	for range maxPool + 1 {
+		begin := time.Now()
+		if err = request(); err == nil || time.Since(begin) >= redialPause {
+			return err
+		}
+	}
+	return err
+}
+
+// AppendEntries implements raft.Transport.
+func (g *gate) AppendEntries(id raft.ServerID, to raft.ServerAddress, request *raft.AppendEntriesRequest, response *raft.AppendEntriesResponse) error {
+	return g.again(func() error { return g.NetworkTransport.AppendEntries(id, to, request, response) })
+}
+
+// RequestVote implements raft.Transport.
+func (g *gate) RequestVote(id raft.ServerID, to raft.ServerAddress, request *raft.RequestVoteRequest, response *raft.RequestVoteResponse) error {
+	return g.again(func() error { return g.NetworkTransport.RequestVote(id, to, request, response) })
+}
+
+// RequestPreVote implements raft.WithPreVote.
+func (g *gate) RequestPreVote(id raft.ServerID, to raft.ServerAddress, request *raft.RequestPreVoteRequest, response *raft.RequestPreVoteResponse) error {
+	return g.again(func() error { return g.NetworkTransport.RequestPreVote(id, to, request, response) })
+}
+
+// TimeoutNow implements raft.Transport.
+func (g *gate) TimeoutNow(id raft.ServerID, to raft.ServerAddress, request *raft.TimeoutNowRequest, response *raft.TimeoutNowResponse) error {
+	return g.again(func() error { return g.NetworkTransport.TimeoutNow(id, to, request, response) })
 }
 
 // stand has Raft stand for election at once. To Raft it is the word of a leader that

@@ -23,6 +23,8 @@ const (
 	// logCacheEntries holds the entries that followers are about to fetch: enough
 	// for one request of Raft's, since each may have 512 KiB.
 	logCacheEntries = maxAppendEntries
+	// maxPool is how many idle connections Raft keeps to each other node.
+	maxPool = 3
 	// commitTimeout is how soon an idle leader tells followers what is committed:
 	// a linearizable read on a follower may wait that long, up to twice.
 	commitTimeout = 10 * time.Millisecond
@@ -126,7 +128,7 @@ func (g *group) start(c Config, id *identity, streams raft.StreamLayer, addresse
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:                  streams,
 		ServerAddressProvider:   addresses,
-		MaxPool:                 3,
+		MaxPool:                 maxPool,
 		MaxRPCsInFlight:         maxRPCsInFlight,
 		Timeout:                 transportTimeout,
 		Logger:                  logger.Named("transport"),

@@ -198,8 +198,8 @@ func (n *Node) startRaft() error {
 	n.proposer = newProposer(raftfsm.SessionID{Node: own.NodeID, Run: own.session()}, n.forwarder, n.leaderMoved, n.config.QueueBytes)
 	n.reader = newReader(n.leadership, n.group, n.caller)
 	n.takeover = &takeover{
-		leadership: n.leadership, group: n.group, streams: n.port.raft, peers: directory, caller: n.caller,
-		logger: logger, patience: n.config.Timing.Heartbeat,
+		leadership: n.leadership, group: n.group, streams: n.port.raft, caller: n.caller,
+		dial: directory.dial, logger: logger, patience: n.config.Timing.Heartbeat,
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"syscall"
@@ -44,8 +45,8 @@ type takeover struct {
 	leadership *leadership
 	group      *group
 	streams    *streamListener
-	peers      *peers
 	caller     *caller
+	dial       func(ctx context.Context, id uuid.UUID, kind streamKind) (net.Conn, error)
 	logger     *slog.Logger
 	// patience is Raft's own; after it nothing is gained any more.
 	patience time.Duration
@@ -174,7 +175,7 @@ func (t *takeover) claim(ctx context.Context, lost vacancy) claim {
 func (t *takeover) ended(ctx context.Context, id uuid.UUID) bool {
 	ctx, cancel := context.WithTimeout(ctx, takeoverAsk)
 	defer cancel()
-	conn, err := t.peers.dial(ctx, id, streamCalls)
+	conn, err := t.dial(ctx, id, streamCalls)
 	if err == nil {
 		_ = conn.Close()
 	}

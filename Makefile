@@ -8,6 +8,11 @@ BENCH ?=
 BENCHTIME ?= 1s
 CASES ?= 1000
 MINUTES ?= 5
+KILLS ?= 30
+PAUSES ?= 5
+ROLLS ?= 5
+PROFILE ?= default
+REPORT ?= bin/failover
 
 .DEFAULT_GOAL := help
 
@@ -45,6 +50,15 @@ chaos: ## the nemesis: faults by chance under load, MINUTES long (5), again with
 .PHONY: faults
 faults: ## the tests of all faults, COUNT times each (20); some with ONLY=Clock
 	@COUNT="$(COUNT)" ONLY="$(ONLY)" .ci/faults
+
+.PHONY: failover
+failover: ## what a lost leader costs: KILLS (30), PAUSES (5), ROLLS (5), PROFILE (default); tables, and JSON in REPORT (bin/failover)
+	ONCELOG_KILLS=$(KILLS) ONCELOG_PAUSES=$(PAUSES) ONCELOG_ROLLS=$(ROLLS) ONCELOG_RAFT_PROFILE=$(PROFILE) ONCELOG_REPORT=$(abspath $(REPORT)) \
+		go test ./cluster -run '^(TestLeaderKilledAgainAndAgain|TestLeaderPausedAgainAndAgain|TestRollingRestart)$$' -count=1 -v -timeout 0
+
+.PHONY: saturate
+saturate: ## no election in MINUTES (5) of more load than the machine can take, PROFILE (default)
+	ONCELOG_SATURATED=$(MINUTES)m ONCELOG_RAFT_PROFILE=$(PROFILE) go test ./cluster -run '^TestSaturatedNodesKeepTheirLeader$$' -count=1 -v -timeout 0
 
 .PHONY: lint
 lint: ## the linter, at its pinned version

@@ -13,8 +13,12 @@ import (
 	"github.com/oncelog/oncelog/loadgen"
 )
 
-// killsVariable says how often the leader is killed.
-const killsVariable = "ONCELOG_KILLS"
+// killsVariable says how often the leader is killed, pausesVariable how often it is
+// paused.
+const (
+	killsVariable  = "ONCELOG_KILLS"
+	pausesVariable = "ONCELOG_PAUSES"
+)
 
 // numberFrom is what the environment says, or else the number given.
 func numberFrom(t *testing.T, variable string, otherwise int) int {
@@ -34,69 +38,87 @@ func (c *Cluster) others(n *Node) []*Node {
 	return slices.DeleteFunc(slices.Clone(c.nodes), func(o *Node) bool { return o == n })
 }
 
+// loss is a way to lose a leader, and to get it back.
+type loss struct {
+	what  string
+	bring func(*Node) error
+	mend  func(*Node) error
+}
+
 // FAULTS 1: the leader is killed under load, again and again. Clients of the
 // survivors, which never send anything again, see no error, and every event is
 // counted exactly once.
 func TestLeaderKilledAgainAndAgain(t *testing.T) {
-	c := processes(t)
+	loseLeaders(t, loss{"leader killed", (*Node).Kill, (*Node).Start}, numberFrom(t, killsVariable, 3))
+}
+
+// FAULTS 8: the same with a leader that is paused, for as long as it takes the
+// others to go on.
+func TestLeaderPausedAgainAndAgain(t *testing.T) {
+	loseLeaders(t, loss{"leader paused", (*Node).Pause, (*Node).Continue}, numberFrom(t, pausesVariable, 1))
+}
+
+func loseLeaders(t *testing.T, l loss, times int) {
+	t.Helper()
+	c := profiled(t)
+	report := newFailovers(l.what)
 	var sent, unique uint64
-	var gaps []time.Duration
 	var rounds []*trial
-	for kill := range numberFrom(t, killsVariable, 3) {
-		tr, report, gap := killLeaderUnderLoad(t, c)
-		rounds, gaps = append(rounds, tr), append(gaps, gap)
-		sent += uint64(report.Sent)
-		unique += uint64(report.Stored)
+	for n := range times {
+		tr, load, f := loseLeaderUnderLoad(t, c, l)
+		rounds, report.Runs = append(rounds, tr), append(report.Runs, f)
+		sent += uint64(load.Sent)
+		unique += uint64(load.Stored)
 		require.NoError(t, c.WaitReady(t.Context()))
 		level, err := c.WaitLevel(t.Context())
 		require.NoError(t, err)
 		require.Len(t, level, 3)
 		for _, s := range level {
-			require.Equal(t, sent, s.Received, "received by %s after kill %d", s.Node, kill+1)
-			require.Equal(t, unique, s.Unique, "unique on %s after kill %d", s.Node, kill+1)
-			require.Equal(t, sent-unique, s.Duplicates, "duplicates on %s after kill %d", s.Node, kill+1)
-			require.Equal(t, level[0].Digest, s.Digest, "digest of %s after kill %d", s.Node, kill+1)
+			require.Equal(t, sent, s.Received, "received by %s after time %d", s.Node, n+1)
+			require.Equal(t, unique, s.Unique, "unique on %s after time %d", s.Node, n+1)
+			require.Equal(t, sent-unique, s.Duplicates, "duplicates on %s after time %d", s.Node, n+1)
+			require.Equal(t, level[0].Digest, s.Digest, "digest of %s after time %d", s.Node, n+1)
 		}
-		t.Logf("kill %d: gap in acked writes %s, total_received_queued %d of %d sent", kill+1, gap.Round(time.Millisecond), level[0].Received, sent)
+		t.Logf("%s %d: %+v, total_received_queued %d of %d sent", l.what, n+1, f, level[0].Received, sent)
 	}
-	slices.Sort(gaps)
-	t.Logf("%d kills: gap in acked writes: median %s, worst %s", len(gaps),
-		gaps[len(gaps)/2].Round(time.Millisecond), gaps[len(gaps)-1].Round(time.Millisecond))
 	contents, err := c.Contents(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, c.Check(t.Context()))
 	for _, tr := range rounds {
 		tr.told.requireHeld(t, contents)
 	}
+	report.tell(t)
 }
 
-// killLeaderUnderLoad publishes through the followers, kills the leader, and
-// starts it again when writes flow.
-func killLeaderUnderLoad(t *testing.T, c *Cluster) (*trial, loadgen.Report, time.Duration) {
+// loseLeaderUnderLoad publishes through the followers, loses the leader, and gets it
+// back when writes flow.
+func loseLeaderUnderLoad(t *testing.T, c *Cluster, l loss) (*trial, loadgen.Report, failover) {
 	t.Helper()
 	const events, between = 6000, 1000
 	old, err := c.Leader(t.Context())
 	require.NoError(t, err)
-	tr := newTrialOnce(t, c, c.others(old), func(cfg *loadgen.Config) {
+	survivors := c.others(old)
+	tr := newTrialOnce(t, c, survivors, func(cfg *loadgen.Config) {
 		cfg.Workload.Events, cfg.Batch, cfg.Concurrency, cfg.Rate = events, 10, 32, 3000
 	})
-	var gap time.Duration
+	var f failover
 	report := tr.run(t, func(ctx context.Context) {
 		require.NoError(t, tr.meter.reach(ctx, between))
-		require.NoError(t, old.Kill())
-		killed := tr.meter.arm()
-		require.Less(t, killed, int64(events-between), "the load was under way")
+		lost, since := tr.meter.arm(), time.Now()
+		require.NoError(t, l.bring(old))
+		require.Less(t, lost, int64(events-between), "the load was under way")
 		next, err := c.Leader(ctx)
 		require.NoError(t, err)
 		require.NotEqual(t, old.Name(), next.Name())
-		require.NoError(t, tr.meter.reach(ctx, killed+between), "writes flow again")
-		gap = tr.meter.longestGap()
-		require.NoError(t, old.Start())
+		require.NoError(t, tr.meter.reach(ctx, tr.meter.count()+between), "writes flow again")
+		f.Gap = float64(tr.meter.longestGap()) / float64(time.Millisecond)
+		f.steps(t, survivors, since)
+		require.NoError(t, l.mend(old))
 	})
 	require.Empty(t, report.Errors, "clients of the survivors see no error")
 	require.Zero(t, report.Resent)
 	require.Equal(t, int64(events), report.Stored+report.Duplicates)
-	return tr, report, gap
+	return tr, report, f
 }
 
 // FAULTS 2: all nodes are killed while events are in flight, three times in a

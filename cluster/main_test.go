@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(parentVariable); dir != "" {
 		os.Exit(beParent(dir))
 	}
+	if os.Getenv(busyVariable) != "" {
+		beBusy()
+	}
 	if len(os.Args) > 1 && os.Args[1] == "serve" {
 		os.Exit(beNode(os.Args[2:]))
 	}

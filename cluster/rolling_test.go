@@ -17,16 +17,18 @@ const rollsVariable = "ONCELOG_ROLLS"
 // FAULTS 21: all nodes are restarted, one after the other, under load. Clients
 // that know all of them, and try again, see no error.
 func TestRollingRestart(t *testing.T) {
-	c := processes(t)
-	var worst time.Duration
-	for roll := range numberFrom(t, rollsVariable, 1) {
-		gap := rollUnderLoad(t, c)
-		worst = max(worst, gap)
-		t.Logf("roll %d: gap in acked writes %s, worst %s", roll+1, gap.Round(time.Millisecond), worst.Round(time.Millisecond))
+	c := profiled(t)
+	rolls, report := numberFrom(t, rollsVariable, 1), newFailovers("node restarted in order")
+	for roll := range rolls {
+		runs := rollUnderLoad(t, c)
+		report.Runs = append(report.Runs, runs...)
+		t.Logf("roll %d: %+v", roll+1, runs)
 	}
+	report.tell(t)
 }
 
-func rollUnderLoad(t *testing.T, c *Cluster) (gap time.Duration) {
+// rollUnderLoad returns what the restart of each node cost.
+func rollUnderLoad(t *testing.T, c *Cluster) (runs []failover) {
 	t.Helper()
 	const events, between = 12_000, 500
 	tr := newTrial(t, c, func(cfg *loadgen.Config) {
@@ -34,19 +36,23 @@ func rollUnderLoad(t *testing.T, c *Cluster) (gap time.Duration) {
 	})
 	report := tr.run(t, func(ctx context.Context) {
 		require.NoError(t, tr.meter.reach(ctx, between))
-		tr.meter.arm()
 		for _, n := range c.nodes {
+			var f failover
+			tr.meter.arm()
+			since := time.Now()
 			require.NoError(t, n.Stop(ctx))
 			require.NoError(t, n.Start())
 			require.NoError(t, c.WaitReady(ctx))
 			require.NoError(t, tr.meter.reach(ctx, tr.meter.count()+between), "writes go on")
+			f.Gap = float64(tr.meter.longestGap()) / float64(time.Millisecond)
+			f.steps(t, c.nodes, since)
+			runs = append(runs, f)
 		}
-		gap = tr.meter.longestGap()
 		require.Less(t, tr.meter.count(), int64(events), "the load was under way")
 	})
 	require.Equal(t, int64(events), report.Stored+report.Duplicates)
 	tr.verify(t, report)
-	return gap
+	return runs
 }
 
 // FAULTS 21: a node is gone for good, with all its data, and another one comes in

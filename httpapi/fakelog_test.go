@@ -32,16 +32,16 @@ type fakeLog struct {
 	duplicates uint64
 	calls      []int // how many events each Publish had
 
-	admitErr    func(timeout time.Duration) error
+	admitErr    func(size int64, timeout time.Duration) error
 	publishErr  func(ctx context.Context, events []oncelog.Event) error
 	eventsErr   func(ctx context.Context, n int) error // before the n-th record
 	operateErr  error
 	consistency []oncelog.Consistency
 }
 
-func (l *fakeLog) Admit(timeout time.Duration) error {
+func (l *fakeLog) Admit(size int64, timeout time.Duration) error {
 	if l.admitErr != nil {
-		return l.admitErr(timeout)
+		return l.admitErr(size, timeout)
 	}
 	return nil
 }

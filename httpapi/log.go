@@ -24,10 +24,11 @@ type Log interface {
 // it returned. The strings and payloads in it never change and may be kept, but
 // share memory with their neighbours, see [wire.Decoder].
 type Publisher interface {
-	// Admit tells early whether a publication that has so much time would be taken
-	// now, so that nobody reads and decodes a large one for nothing: nil, an
-	// [oncelog.ErrQueueFull] or another of Publish's errors. It never waits.
-	Admit(timeout time.Duration) error
+	// Admit tells early whether a publication of about so many bytes, 0 where that is
+	// not known, that has so much time would be taken now, so that nobody reads and
+	// decodes a large one for nothing: nil, an [oncelog.ErrQueueFull] or another of
+	// Publish's errors. It never waits.
+	Admit(size int64, timeout time.Duration) error
 	// Publish answers once a quorum has all events on disk: one receipt per event,
 	// in order. An error says that nothing was stored, or, as
 	// [oncelog.ErrOutcomeUnknown], that nobody knows.

@@ -39,11 +39,13 @@ func TestRefusalsSayWhenToComeAgain(t *testing.T) {
 func TestLargeBodiesAreAskedForFirst(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64
-	log := &fakeLog{admitErr: func(timeout time.Duration) error {
-		asked.Add(int64(timeout))
+	damaged := withPayload(100_000) + "]"
+	log := &fakeLog{admitErr: func(size int64, timeout time.Duration) error {
+		if size == int64(len(damaged)) {
+			asked.Add(int64(timeout))
+		}
 		return oncelog.ErrQueueFull
 	}}
-	damaged := withPayload(100_000) + "]"
 	for _, path := range []string{"/publish", "/publish/batch"} {
 		require.Equal(t, 429, call(t, log, "POST", path, damaged, "Request-Timeout: 3").Code)
 	}
@@ -56,7 +58,7 @@ func TestLargeBodiesAreAskedForFirst(t *testing.T) {
 // answer, as simple clients do, and goes on with the same connection.
 func TestRefusedBodiesAreReadToTheirEnd(t *testing.T) {
 	t.Parallel()
-	log := &fakeLog{admitErr: func(time.Duration) error { return oncelog.ErrQueueFull }}
+	log := &fakeLog{admitErr: func(int64, time.Duration) error { return oncelog.ErrQueueFull }}
 	conn := dial(t, serve(t, log))
 	answers := bufio.NewReader(conn)
 	request := func(head, body string, status int) {

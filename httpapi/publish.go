@@ -86,7 +86,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, c *claim, decod
 		return 0, err
 	}
 	if n := r.ContentLength; n < 0 || n > freeBytes && n <= oncelog.MaxBodyBytes {
-		if err := s.cfg.Log.Admit(timeout); err != nil {
+		if err := s.cfg.Log.Admit(max(n, 0), timeout); err != nil {
 			return 0, err
 		}
 	}

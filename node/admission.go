@@ -46,6 +46,10 @@ type admission struct {
 	// last is when a batch was settled; full says that another waited then.
 	last time.Time
 	full bool
+	// owed is the size of what was refused and told to come back, less what could
+	// be stored since, at owedAt.
+	owed   float64
+	owedAt time.Time
 }
 
 func newAdmission() admission {
@@ -69,21 +73,27 @@ func (a *admission) wait(ahead int64) time.Duration {
 	return time.Duration(float64(ahead) * a.seconds / a.bytes * float64(time.Second))
 }
 
-// admit refuses, with an [oncelog.QueueFullError], what comes behind so many bytes
-// and has to be answered in the time left.
-func (a *admission) admit(ahead int64, left time.Duration) error {
-	if wait, most := a.wait(ahead), left/admitShare; ahead > admitFloor && wait > most {
-		return a.refuse(ahead, most)
+// admit refuses, with an [oncelog.QueueFullError], so many bytes that come behind
+// others and have to be answered in the time left.
+func (a *admission) admit(now time.Time, ahead, size int64, left time.Duration) error {
+	if ahead > admitFloor && a.wait(ahead) > left/admitShare {
+		return a.refuse(now, ahead, size, left)
 	}
 	return nil
 }
 
-// refuse tells a client to come back when what is ahead will have come down to half
-// of what may wait, or to half of itself if that is less: later would leave the
-// way dry, sooner would find no room.
-func (a *admission) refuse(ahead int64, most time.Duration) error {
+// refuse tells a client when its turn would be, behind those that wait and those
+// that were told so before it: told one time, they would all come at once, and most
+// of them in vain. It may come while half of what may wait is there, so that the way
+// does not run dry.
+func (a *admission) refuse(now time.Time, ahead, size int64, left time.Duration) error {
 	wait := a.wait(ahead)
-	after := wait - max(min(wait, most), 0)/2
+	a.owed = max(a.owed-now.Sub(a.owedAt).Seconds()*a.bytes/a.seconds, 0)
+	a.owedAt = now
+	after := wait + a.wait(int64(a.owed)) - min(wait, max(left, 0)/admitShare)/2
+	if after < mostRetryAfter {
+		a.owed += float64(size)
+	}
 	return fmt.Errorf("%w: %d bytes wait already, about %s of work",
 		&oncelog.QueueFullError{RetryAfter: min(max(after, leastRetryAfter), mostRetryAfter)}, ahead, wait.Round(time.Millisecond))
 }

@@ -83,7 +83,7 @@ func (c *crowd) send(t *testing.T, p *proposer, clients int, duration time.Durat
 				c.note(err, time.Since(begin))
 				mu.Unlock()
 				if full := (*oncelog.QueueFullError)(nil); errors.As(err, &full) {
-					time.Sleep(full.RetryAfter)
+					time.Sleep(min(full.RetryAfter, time.Until(end)))
 				}
 			}
 		})
@@ -151,7 +151,7 @@ func TestProposerFollowsThePace(t *testing.T) {
 	})
 	require.Zero(t, slow.late+slow.failed+again.late+again.failed)
 	require.GreaterOrEqual(t, slow.stored, 2*quick.stored/8*9/10)
-	require.GreaterOrEqual(t, again.stored, quick.stored*9/10)
+	require.GreaterOrEqual(t, again.stored, quick.stored*8/10, "it takes a second or two to see that it is quick again")
 }
 
 // TestALostLeaderIsNoOverload has no leader for a while, under a load that a leader
@@ -212,8 +212,8 @@ func TestARefusalSaysWhenThereIsRoom(t *testing.T) {
 			}
 			waiting.Go(func() { p.wait(t.Context(), pieces) })
 		}
-		require.ErrorIs(t, p.admits(time.Now().Add(10*time.Second)), oncelog.ErrQueueFull, "the door knows")
-		require.NoError(t, p.admits(time.Now().Add(100*time.Second)), "who has time may wait")
+		require.ErrorIs(t, p.admits(0, time.Now().Add(10*time.Second)), oncelog.ErrQueueFull, "the door knows")
+		require.NoError(t, p.admits(0, time.Now().Add(100*time.Second)), "who has time may wait")
 		time.Sleep(full.RetryAfter)
 		synctest.Wait()
 		require.NoError(t, request(t.Context(), p, 10*time.Second))

@@ -134,23 +134,23 @@ func (p *proposer) enqueue(pieces []*piece) error {
 	return nil
 }
 
-// admits tells whether enqueue would take a request with this deadline now, if it
-// is small, so that nobody reads and decodes a large one for nothing.
-func (p *proposer) admits(deadline time.Time) error {
+// admits tells whether enqueue would take so many bytes now, so that nobody reads
+// and decodes them for nothing.
+func (p *proposer) admits(size int64, deadline time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.admit(0, deadline)
+	return p.admit(size, deadline)
 }
 
 func (p *proposer) admit(size int64, deadline time.Time) error {
-	left := time.Until(deadline)
+	now := time.Now()
 	switch {
 	case p.closed:
 		return fmt.Errorf("%w: the node is shutting down", oncelog.ErrNotApplied)
 	case p.bytes+size > p.queueBytes:
-		return p.admission.refuse(p.bytes, left/admitShare)
+		return p.admission.refuse(now, p.bytes, size, deadline.Sub(now))
 	}
-	return p.admission.admit(p.bytes, left)
+	return p.admission.admit(now, p.bytes, size, deadline.Sub(now))
 }
 
 // wait returns the answers to pieces, in order. When ctx ends first, the pieces

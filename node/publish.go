@@ -105,11 +105,11 @@ func (n *Node) take(pieces []*piece) error {
 }
 
 // admit is the door seen from further away.
-func (n *Node) admit(timeout time.Duration) error {
+func (n *Node) admit(size int64, timeout time.Duration) error {
 	if err := n.space.err(); err != nil {
 		return err
 	}
-	return n.proposer.admits(time.Now().Add(timeout))
+	return n.proposer.admits(size, time.Now().Add(timeout))
 }
 
 // bound gives a context without a nearer deadline the configured one.

@@ -66,7 +66,7 @@ func (n *Node) prepare(ctx context.Context, c oncelog.Consistency) error {
 type service struct{ *Node }
 
 // Admit implements the API's log.
-func (s service) Admit(timeout time.Duration) error { return s.admit(timeout) }
+func (s service) Admit(size int64, timeout time.Duration) error { return s.admit(size, timeout) }
 
 // Publish implements the API's log.
 func (s service) Publish(ctx context.Context, events []oncelog.Event) ([]oncelog.Receipt, error) {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -13,12 +14,8 @@ import (
 	"github.com/google/uuid"
 )
 
-const (
-	// preambleTimeout bounds how long a connection may take to say what it is.
-	preambleTimeout = 5 * time.Second
-	// maxHandshakes bounds the connections that have not said it yet.
-	maxHandshakes = 128
-)
+// preambleTimeout bounds how long a connection may take to say what it is.
+const preambleTimeout = 5 * time.Second
 
 // port is the one listener for other nodes. It reads the preamble of each
 // connection and hands it to the listener of its kind.
@@ -29,24 +26,27 @@ type port struct {
 	raft     *streamListener
 	calls    *streamListener
 
-	handshakes chan struct{}
-	closing    context.Context
-	close      context.CancelFunc
-	done       sync.WaitGroup
+	greetings greetings
+	// failures, refusals and strangers are what is logged seldom: an accept that
+	// failed, a connection that was refused, a Raft stream of another cluster.
+	failures, refusals, strangers seldom
+
+	closing context.Context
+	close   context.CancelFunc
+	done    sync.WaitGroup
 }
 
 // openPort takes over a bound listener; addr is what others are told.
 func openPort(listener net.Listener, addr string, id *identity, logger *slog.Logger) *port {
 	closing, cancel := context.WithCancel(context.Background())
 	p := &port{
-		listener:   listener,
-		identity:   id,
-		logger:     logger,
-		raft:       newStreamListener(string(raftAddress(id.get().NodeID.String(), addr, id.get().Name))),
-		calls:      newStreamListener(addr),
-		handshakes: make(chan struct{}, maxHandshakes),
-		closing:    closing,
-		close:      cancel,
+		listener: listener,
+		identity: id,
+		logger:   logger,
+		raft:     newStreamListener(string(raftAddress(id.get().NodeID.String(), addr, id.get().Name))),
+		calls:    newStreamListener(addr),
+		closing:  closing,
+		close:    cancel,
 	}
 	p.done.Go(p.accept)
 	return p
@@ -71,20 +71,14 @@ func (p *port) accept() {
 				return
 			}
 			// Out of file handles, most likely: it passes, or the operator sees it.
-			p.logger.Error("node port: accept failed", "error", err)
+			if more, ok := p.failures.due(time.Now()); ok {
+				p.logger.Error("node port: accept failed", "error", err, "more_before", more)
+			}
 			p.pause(100 * time.Millisecond)
 			continue
 		}
-		select {
-		case p.handshakes <- struct{}{}:
-			p.done.Go(func() {
-				defer func() { <-p.handshakes }()
-				p.greet(conn)
-			})
-		case <-p.closing.Done():
-			_ = conn.Close()
-			return
-		}
+		place := p.greetings.begin(conn)
+		p.done.Go(func() { p.greet(conn, place) })
 	}
 }
 
@@ -96,12 +90,15 @@ func (p *port) pause(d time.Duration) {
 }
 
 // greet reads the preamble, answers it, and hands the connection on.
-func (p *port) greet(conn net.Conn) {
+func (p *port) greet(conn net.Conn, place *list.Element) {
 	stop := context.AfterFunc(p.closing, func() { _ = conn.Close() })
 	defer stop()
 	taker, from, err := p.handshake(conn)
+	p.greetings.end(place)
 	if err != nil {
-		p.logger.Warn("node port: connection refused", "from", conn.RemoteAddr().String(), "error", err)
+		if more, ok := p.refusals.due(time.Now()); ok {
+			p.logger.Warn("node port: connection refused", "from", conn.RemoteAddr().String(), "error", err, "more_before", more)
+		}
 		_ = conn.Close()
 		return
 	}
@@ -154,7 +151,9 @@ func (p *port) judge(greeting preamble) (answer, *streamListener) {
 		return wrongCluster, nil
 	}
 	if err := p.identity.belongTo(greeting.cluster); err != nil {
-		p.logger.Warn("node port: raft stream of another cluster", "cluster", greeting.cluster.String(), "error", err)
+		if more, ok := p.strangers.due(time.Now()); ok {
+			p.logger.Warn("node port: raft stream of another cluster", "cluster", greeting.cluster.String(), "error", err, "more_before", more)
+		}
 		return wrongCluster, nil
 	}
 	return accepted, p.raft

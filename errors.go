@@ -28,6 +28,9 @@ var (
 	// ErrUnavailable: a read, or an operation on the cluster, found no quorum or
 	// no leader in time.
 	ErrUnavailable = errors.New("no quorum within the deadline")
+	// ErrRefused: an operation on the cluster that would not be safe now. Nothing
+	// has changed.
+	ErrRefused = errors.New("refused")
 	// ErrDiskFull: the disk is nearly full; reads go on, writes wait.
 	ErrDiskFull = errors.New("the disk is nearly full")
 	// ErrCorrupt: what was read back is not what was written.

@@ -61,7 +61,11 @@ type Cluster struct {
 	// Leader is a node's name, "" where none is known.
 	Leader string
 	Term   uint64
-	Nodes  []Member
+	// Voters is how many nodes have a vote, FailureTolerance how many more of them
+	// may fail while the cluster goes on: 0 where a majority is lost, too.
+	Voters           int
+	FailureTolerance int
+	Nodes            []Member
 }
 
 // Member is one node of the cluster.
@@ -79,5 +83,16 @@ type Member struct {
 	// Lag how many log entries it is behind the leader's commit index then.
 	AppliedIndex uint64
 	Lag          uint64
-	Version      string
+	// Level says that the node answers and is near enough to the leader to vote.
+	Level   bool
+	Version string
+}
+
+// Departure is a node that has left the cluster for good.
+type Departure struct {
+	Name string
+	ID   string
+	// Voters and FailureTolerance are those of the cluster that is left.
+	Voters           int
+	FailureTolerance int
 }

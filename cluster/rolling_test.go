@@ -63,7 +63,7 @@ func TestNodeGoneForGoodIsReplaced(t *testing.T) {
 	gone, err := c.Leader(t.Context())
 	require.NoError(t, err)
 	survivors := c.others(gone)
-	const events, between = 10_000, 500
+	const events, between = 20_000, 500
 	tr := newTrialOnce(t, c, survivors, func(cfg *loadgen.Config) {
 		cfg.Workload.Events, cfg.Batch, cfg.Concurrency, cfg.Rate = events, 10, 32, 1500
 	})

@@ -132,6 +132,26 @@ func TestQuickRestartAtAnotherAddress(t *testing.T) {
 	})
 }
 
+// The others refuse the new address until they have found the old one dead. The node
+// does not wait for the next round of rejoining, nor for anybody else, to ask again.
+func TestANodeThatHasMovedAsksAgainSoon(t *testing.T) {
+	t.Parallel()
+	patient := func(id string, join ...string) Config {
+		cfg := testConfig(id, join...)
+		cfg.RejoinInterval, cfg.Timings.PushPullInterval = time.Hour, time.Hour
+		return cfg
+	}
+	a := startNode(t, patient("a"))
+	b := startNode(t, patient("b", a.Addr()))
+	awaitStatuses(t, a, "a=alive b=alive")
+	require.NoError(t, b.Close())
+	moved := startNode(t, patient("b", a.Addr()))
+	await(t, a, "b's new address", func([]Member) bool {
+		m, _ := a.Lookup("b")
+		return m.Status == Alive && m.GossipAddr == moved.Addr()
+	})
+}
+
 func TestRestartAtTheSameAddressWithOtherMeta(t *testing.T) {
 	t.Parallel()
 	a := startNode(t, testConfig("a"))

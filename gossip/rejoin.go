@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// firstRetry is the wait before an address that does not answer is tried again;
-// it doubles up to Config.RejoinInterval.
+// firstRetry is the wait before the second round; it doubles up to
+// Config.RejoinInterval.
 const firstRetry = 250 * time.Millisecond
 
 // joiner keeps in touch: with the addresses it was given, since a node that
@@ -29,20 +29,22 @@ type joiner struct {
 	asked chan struct{}
 }
 
-// run asks in rounds until ctx ends.
+// run asks in rounds until ctx ends. They come close together at first, and whenever
+// an address has ceased to answer, and become rarer: a node that has come back at
+// another address has to ask again once the others have found its old one dead.
 func (j *joiner) run(ctx context.Context) {
-	wait := firstRetry
+	wait, answered := firstRetry, true
 	for first := true; ; first = false {
-		allAnswered := j.round(ctx)
+		before := answered
+		answered = j.round(ctx)
 		if first {
 			close(j.asked)
 		}
-		pause := min(wait, j.interval)
-		if wait *= 2; allAnswered {
-			pause, wait = j.interval, firstRetry
+		if before && !answered {
+			wait = firstRetry
 		}
-		wait = min(wait, j.interval)
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(min(wait, j.interval))
+		wait = min(2*wait, j.interval)
 		select {
 		case <-ctx.Done():
 			timer.Stop()

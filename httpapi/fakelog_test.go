@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"log/slog"
 	"net"
@@ -140,6 +141,13 @@ func (l *fakeLog) Ready(context.Context) error { return l.operateErr }
 
 func (l *fakeLog) TransferLeadership(_ context.Context, to string) (string, error) {
 	return cmp.Or(to, "n9"), l.operateErr
+}
+
+func (l *fakeLog) Leave(_ context.Context, node string, force bool) (oncelog.Departure, error) {
+	if node == "n1" && !force {
+		return oncelog.Departure{}, fmt.Errorf("%w: it is the last voter", oncelog.ErrRefused)
+	}
+	return oncelog.Departure{Name: node, ID: "id", Voters: 3, FailureTolerance: 1}, l.operateErr
 }
 
 // fill stores n events and returns the log.

@@ -56,4 +56,8 @@ type Operator interface {
 	// TransferLeadership hands the leader's part to the node of that name, or to
 	// any where it is "", and answers the new leader's name once that is done.
 	TransferLeadership(ctx context.Context, to string) (leader string, err error)
+	// Leave removes a node, by its name or id, from the cluster for good; with
+	// force, also one that does not answer. It is an [oncelog.ErrRefused] where
+	// that would cost the cluster its majority.
+	Leave(ctx context.Context, node string, force bool) (oncelog.Departure, error)
 }

@@ -145,7 +145,7 @@ const homeText = `This is oncelog, node %q: an event log that stores every event
 POST /publish        one event          POST /publish/batch  an array, or a line each as application/x-ndjson
 GET  /events         what is stored     GET  /events/{id}    one of them
 GET  /topics         GET  /stats        GET  /cluster        POST /cluster/transfer-leadership
-GET  /livez          GET  /readyz
+GET  /livez          GET  /readyz                         POST /cluster/leave
 
 curl http://%s/publish --json '{"topic":"order","event_id":"1","timestamp":"2025-12-19T06:36:16Z","source":"me","payload":{}}'
 `

@@ -35,6 +35,7 @@ func (s *Server) newRoutes() map[string]*route {
 		"/stats":                       reads(s.stats),
 		"/cluster":                     reads(s.cluster),
 		"/cluster/transfer-leadership": writes(s.transferLeadership),
+		"/cluster/leave":               writes(s.leave),
 		"/livez":                       reads(s.live),
 		"/readyz":                      reads(s.ready),
 	}

@@ -38,6 +38,7 @@ func call(t *testing.T, log *fakeLog, method, target, body string, headers ...st
 
 func TestAnswers(t *testing.T) {
 	t.Parallel()
+	asJSON := []string{"Content-Type: application/json"}
 	for _, c := range []struct {
 		name, method, target, body string
 		headers                    []string
@@ -63,6 +64,8 @@ func TestAnswers(t *testing.T) {
 		{"cluster", "GET", "/cluster", "", nil, 200, `"role":"leader"`},
 		{"transfer", "POST", "/cluster/transfer-leadership", "", nil, 200, `{"leader":"n9"}`},
 		{"transfer to", "POST", "/cluster/transfer-leadership", `{"to":"n3"}`, nil, 200, `{"leader":"n3"}`},
+		{"leave", "POST", "/cluster/leave", `{"node":"n3"}`, asJSON, 200, `{"name":"n3","id":"id","voters":3,"failure_tolerance":1}`},
+		{"leave by force", "POST", "/cluster/leave", `{"node":"n1","force":true}`, asJSON, 200, `"name":"n1"`},
 		{"live", "GET", "/livez", "", nil, 200, ""},
 		{"ready", "GET", "/readyz", "", nil, 200, ""},
 		{"home", "GET", "/", "", []string{"Accept: text/html, */*;q=0.8"}, 200, "curl http://"},
@@ -100,6 +103,10 @@ func TestAnswers(t *testing.T) {
 		{"no event", "POST", "/publish", "{}", nil, 422, `{"pointer":"/source","detail":"is required"}`},
 		{"empty batch", "POST", "/publish/batch", "[]", nil, 422, `"code":"invalid_event"`},
 		{"batch with a number in it", "POST", "/publish/batch", "[" + good + ",7]", nil, 422, `"pointer":"/1"`},
+		{"leave of the last voter", "POST", "/cluster/leave", `{"node":"n1"}`, asJSON, 409, `"code":"refused"`},
+		{"leave without a content type", "POST", "/cluster/leave", `{"node":"n3"}`, nil, 415, `"code":"unsupported_media_type"`},
+		{"leave of nobody", "POST", "/cluster/leave", `{}`, asJSON, 422, `"pointer":"/node"`},
+		{"leave without a body", "POST", "/cluster/leave", ``, asJSON, 400, `"code":"not_json"`},
 		{"transfer to a number", "POST", "/cluster/transfer-leadership", `{"to":3}`, nil, 422, `"pointer":"/to"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -19,14 +19,16 @@ import (
 // The calls between nodes, HTTP/2 behind the preamble of the node port. A URL's
 // host is a node id: addresses are looked up when a connection is made.
 const (
-	pathForward  = "/forward"
-	pathIndex    = "/read-index"
-	pathConfirm  = "/confirm-term"
-	pathStatus   = "/status"
-	pathPledge   = "/pledge"
-	pathTransfer = "/transfer-leadership"
-	pathSnapshot = "/snapshot"
-	pathVacancy  = "/vacancy"
+	pathForward   = "/forward"
+	pathIndex     = "/read-index"
+	pathConfirm   = "/confirm-term"
+	pathStatus    = "/status"
+	pathPledge    = "/pledge"
+	pathTransfer  = "/transfer-leadership"
+	pathSnapshot  = "/snapshot"
+	pathLeave     = "/leave"
+	pathDismissed = "/dismissed"
+	pathVacancy   = "/vacancy"
 )
 
 const (
@@ -43,13 +45,14 @@ const (
 // caller makes calls to other nodes.
 type caller struct {
 	client *http.Client
+	peers  *peers
 	self   uuid.UUID
 }
 
 func newCaller(p *peers) *caller {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	return &caller{self: p.identity.get().NodeID, client: &http.Client{Transport: &http.Transport{
+	return &caller{peers: p, self: p.identity.get().NodeID, client: &http.Client{Transport: &http.Transport{
 		Protocols: protocols,
 		HTTP2: &http.HTTP2Config{
 			SendPingTimeout:               pingAfter,

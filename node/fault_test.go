@@ -290,7 +290,7 @@ func TestAPeerThatIsBackIsReachedSoon(t *testing.T) {
 	away := others[0]
 	to := away.group.gate.LocalAddr()
 	require.NoError(t, away.Close())
-	streams := raftStreams{newStreamListener("the test"), leader.identity}
+	streams := raftStreams{newStreamListener("the test"), leader.caller.peers}
 	dialled := make(chan error, 1)
 	go func() {
 		conn, err := streams.Dial(to, time.Minute)

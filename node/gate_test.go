@@ -106,7 +106,7 @@ func TestASnapshotThatEndsWithinTheLogLosesNothing(t *testing.T) {
 	require.NoError(t, leader.Close())
 	require.NoError(t, others[1].Close())
 
-	transport := raft.NewNetworkTransport(raftStreams{newStreamListener("the test"), leader.identity}, 1, 10*time.Second, io.Discard)
+	transport := raft.NewNetworkTransport(raftStreams{newStreamListener("the test"), leader.caller.peers}, 1, 10*time.Second, io.Discard)
 	defer func() { require.NoError(t, transport.Close()) }()
 	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(leader.ID()), Addr: []byte(leader.raftAddr())}
 	to := follower.group.gate.LocalAddr()

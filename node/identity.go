@@ -53,6 +53,11 @@ type identityState struct {
 	// Founding is set on the node that founds a cluster, from its decision until
 	// the Raft configuration is on its disk.
 	Founding []founder `json:"founding,omitempty"`
+	// MemberAt is an applied index at which the node was a member, 0 before there was
+	// one.
+	MemberAt uint64 `json:"member_at,omitempty"`
+	// Left is set for good when the node has left its cluster.
+	Left bool `json:"left,omitempty"`
 }
 
 // session numbers this run. Later runs have greater numbers; the low half is drawn
@@ -134,6 +139,9 @@ func (id *identity) load(name string) error {
 		return err
 	case state.Name != name:
 		return fmt.Errorf("%w: %s belongs to node %q, not %q; start with that name, or in another directory", ErrForeignDirectory, filepath.Dir(id.path), state.Name, name)
+	}
+	if err := refuseLeft(filepath.Dir(id.path), state); err != nil {
+		return err
 	}
 	id.state = state
 	return id.update(func(s *identityState) error {

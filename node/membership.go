@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,13 +17,19 @@ const (
 	membershipPause = time.Second
 	// levelEntries is how many log entries a node may be behind and yet vote.
 	levelEntries = 128
+	// stableTime is for how long a node must be level before it gets a vote. A
+	// dead voter's successor waits as long, so it is short.
+	stableTime = 3 * time.Second
 	// changeTimeout bounds one change of the configuration.
 	changeTimeout = 10 * time.Second
 )
 
 // membership is the leader's care for the configuration: a new node that gossip
-// sees is taken in without a vote, gets one when it is level, and then replaces
-// the dead node of the same name.
+// sees is taken in without a vote, gets one when it has been level for a while, and
+// then replaces the dead node of the same name.
+//
+// One change is made at a time: each is bound to the configuration that it was
+// decided on, and Raft takes none before the last one is committed.
 type membership struct {
 	leadership *leadership
 	group      *group
@@ -32,106 +37,107 @@ type membership struct {
 	caller     *caller
 	identity   *identity
 	logger     *slog.Logger
+	standing   *standing
+	steady     steadiness
 }
 
-// run looks for changes until ctx ends.
+// run looks for changes until ctx ends, or the node has left the cluster.
 func (m *membership) run(ctx context.Context) {
 	for {
 		select {
 		case <-time.After(membershipPause):
 		case <-m.gossip.Changed():
+		case <-m.standing.dismissed:
+			m.standing.doubt = true
 		case <-ctx.Done():
 			return
 		}
-		if _, err := m.leadership.leads(); err != nil {
-			continue
+		if m.standing.ended(ctx) {
+			return
 		}
-		future := m.group.GetConfiguration()
-		c := decide(future.Configuration().Servers, m.gossip.Members(), m.identity.get().ClusterID.String(), func(id string) bool {
-			return m.level(ctx, id)
-		})
-		if c.what != nothing {
-			err := m.do(c, future.Index())
-			m.logger.Info("membership changed", "node", c.name, "id", c.id, "change", string(c.what), "error", err)
-		}
+		m.look(ctx)
 	}
 }
 
-// change is one step of the configuration.
-type change struct {
-	what step
-	id   string
-	// name and addr are for joins and promotion.
-	name, addr string
+// look makes the one change that is due, where this node leads.
+func (m *membership) look(ctx context.Context) {
+	if _, err := m.leadership.leads(); err != nil {
+		m.steady = nil
+		return
+	}
+	future := m.group.GetConfiguration()
+	v := m.gather(ctx, future.Configuration().Servers)
+	if c := v.decide(); c.what != nothing {
+		err := m.do(c, future.Index())
+		m.logger.Info("membership changed", "node", c.name, "id", c.id, "change", string(c.what), "error", err)
+	}
 }
 
-// step is what can be done with a node.
-type step string
-
-const (
-	nothing step = ""
-	joins   step = "joins without a vote"
-	votes   step = "is level and gets a vote"
-	goes    step = "is gone and replaced"
-)
-
-// decide returns the one change that is due. It depends on its arguments alone;
-// level is asked of a node without a vote. Servers stand in the configuration in
-// the order in which they came.
-func decide(servers []raft.Server, members []gossip.Member, cluster string, level func(id string) bool) change {
-	alive := make(map[string]gossip.Member)
-	for _, m := range members {
-		if m.Status == gossip.Alive {
-			alive[m.ID] = m
-		}
-	}
+// gather asks all that decide has to know. Gossip names whom to ask; the nodes
+// themselves answer.
+func (m *membership) gather(ctx context.Context, servers []raft.Server) view {
+	v := newView(servers, m.gossip.Members())
+	var level []string
 	for _, s := range servers {
-		node, ok := alive[string(s.ID)]
-		if ok && s.Suffrage != raft.Voter && level(node.ID) {
-			return change{votes, node.ID, node.Name, node.RaftAddr}
+		if v.isAlive(s) && s.Suffrage != raft.Voter && m.level(ctx, string(s.ID)) {
+			level = append(level, string(s.ID))
 		}
 	}
-	for i, s := range servers {
-		if _, ok := alive[string(s.ID)]; !ok && succeeded(servers[i+1:], alive, nameIn(s.Address)) {
-			return change{what: goes, id: string(s.ID), name: nameIn(s.Address)}
+	m.steady = m.steady.with(level, time.Now())
+	v.stable = m.steady.since(time.Now().Add(-stableTime))
+	for _, g := range v.outsiders() {
+		if m.isNew(ctx, g.ID) {
+			v.joining = append(v.joining, g)
 		}
 	}
-	for _, m := range members {
-		if alive[m.ID].ID != "" && (m.ClusterID == "" || m.ClusterID == cluster) && mayJoin(m, servers, alive) {
-			return change{joins, m.ID, m.Name, m.RaftAddr}
-		}
-	}
-	return change{}
+	return v
 }
 
-// succeeded tells whether an alive voter came later under the name.
-func succeeded(later []raft.Server, alive map[string]gossip.Member, name string) bool {
-	return name != "" && slices.ContainsFunc(later, func(s raft.Server) bool {
-		return alive[string(s.ID)].ID != "" && s.Suffrage == raft.Voter && nameIn(s.Address) == name
-	})
+// steadiness is since when nodes without a vote have been level at every look.
+type steadiness map[string]time.Time
+
+// with notes the nodes that are level now. All others begin anew.
+func (s steadiness) with(level []string, now time.Time) steadiness {
+	next := make(steadiness, len(level))
+	for _, id := range level {
+		next[id] = now
+		if before, ok := s[id]; ok {
+			next[id] = before
+		}
+	}
+	return next
 }
 
-// mayJoin tells whether a node is new, and no alive member has its name: two
-// nodes of one name are a mistake, and the newcomer is the one that stays out.
-func mayJoin(m gossip.Member, servers []raft.Server, alive map[string]gossip.Member) bool {
-	return !slices.ContainsFunc(servers, func(s raft.Server) bool {
-		return string(s.ID) == m.ID || alive[string(s.ID)].ID != "" && nameIn(s.Address) == m.Name
-	})
+// since returns the nodes that have been level from a moment on.
+func (s steadiness) since(moment time.Time) map[string]bool {
+	stable := make(map[string]bool)
+	for id, from := range s {
+		stable[id] = !from.After(moment)
+	}
+	return stable
+}
+
+// status asks a node for its own.
+func (m *membership) status(ctx context.Context, node string) (s nodeStatus, err error) {
+	id, err := uuid.Parse(node)
+	if err != nil {
+		return s, err
+	}
+	return m.caller.status(ctx, id)
 }
 
 // level asks a node how far it is.
 func (m *membership) level(ctx context.Context, node string) bool {
-	id, err := uuid.Parse(node)
-	if err != nil {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
-	defer cancel()
-	var s nodeStatus
-	if err := m.caller.call(ctx, id, pathStatus, struct{}{}, &s); err != nil {
-		return false
-	}
-	return s.Applied+levelEntries >= m.group.CommitIndex()
+	s, err := m.status(ctx, node)
+	return err == nil && s.level(m.group.CommitIndex())
+}
+
+// isNew asks a node whether it has never been a member. One that has was removed,
+// and stays so.
+func (m *membership) isNew(ctx context.Context, node string) bool {
+	s, err := m.status(ctx, node)
+	own := m.identity.get().ClusterID
+	return err == nil && !s.Joined && (s.Cluster == uuid.Nil || s.Cluster == own)
 }
 
 // do makes a change, unless the configuration has moved on since it was decided.

@@ -18,15 +18,6 @@ import (
 	"github.com/oncelog/oncelog/raftfsm"
 )
 
-// stopTimeout bounds the wait for requests under way when the node stops.
-const stopTimeout = 5 * time.Second
-
-// failTimeout bounds the stop of a node that has failed.
-const failTimeout = 4 * time.Second
-
-// callsTimeout bounds the wait for the calls of other nodes under way.
-const callsTimeout = time.Second
-
 // Node is a running node. Its methods may be called from any goroutine.
 type Node struct {
 	config  Config
@@ -45,12 +36,15 @@ type Node struct {
 	sequencer  *sequencer
 	takeover   *takeover
 	space      *space
+	membership *membership
 	api        *httpapi.Server
 
 	httpListener, raftListener net.Listener
 
 	// failure gets the first reason for which the node must stop.
 	failure chan error
+	// departed is closed when the node has left the cluster, and stops.
+	departed chan struct{}
 	// background is the goroutines of this package; stopBackground ends them.
 	background     sync.WaitGroup
 	stopBackground context.CancelFunc
@@ -65,7 +59,7 @@ type Node struct {
 // it. The errors name what is wrong: a field of the configuration, a directory
 // (ErrDirectoryInUse, ErrForeignDirectory, oncelog.ErrCorrupt), or an address.
 func New(config Config) (*Node, error) {
-	n := &Node{config: config.withDefaults(), started: time.Now(), failure: make(chan error, 1)}
+	n := &Node{config: config.withDefaults(), started: time.Now(), failure: make(chan error, 1), departed: make(chan struct{})}
 	if err := n.config.validate(); err != nil {
 		return nil, err
 	}
@@ -144,7 +138,7 @@ func (n *Node) openStores() (err error) {
 	if c := n.group.fsm.Cluster(); c != uuid.Nil && c != own.ClusterID {
 		return fmt.Errorf("%w: its store belongs to cluster %s and its %s says %s", ErrForeignDirectory, c, identityFile, own.ClusterID)
 	}
-	return nil
+	return n.group.recoverCluster(n.config.DataDir, own)
 }
 
 func (n *Node) startGossip() (err error) {
@@ -181,7 +175,7 @@ func (n *Node) startRaft() error {
 	own, logger := n.identity.get(), n.config.Logger
 	directory := &peers{identity: n.identity, gossip: n.gossip, fsm: n.group.fsm}
 	n.caller = newCaller(directory)
-	if err := n.group.start(n.config, n.identity, raftStreams{n.port.raft, n.identity}, directory, n.askForSnapshot); err != nil {
+	if err := n.group.start(n.config, n.identity, raftStreams{n.port.raft, directory}, directory, n.askForSnapshot); err != nil {
 		return err
 	}
 	n.undo = append(n.undo, n.group.leave)
@@ -200,6 +194,13 @@ func (n *Node) startRaft() error {
 	n.takeover = &takeover{
 		leadership: n.leadership, group: n.group, streams: n.port.raft, caller: n.caller,
 		dial: directory.dial, logger: logger, patience: n.config.Timing.Heartbeat,
+	}
+	n.membership = &membership{
+		leadership: n.leadership, group: n.group, gossip: n.gossip, caller: n.caller, identity: n.identity, logger: logger,
+		standing: &standing{
+			identity: n.identity, group: n.group, gossip: n.gossip, caller: n.caller, logger: logger,
+			status: n.status, depart: n.depart, fail: n.fail, dismissed: make(chan struct{}, 1),
+		},
 	}
 	return nil
 }
@@ -228,10 +229,6 @@ func (n *Node) work() {
 		identity: n.identity, group: n.group, gossip: n.gossip, caller: n.caller,
 		expect: n.config.BootstrapExpect, logger: n.config.Logger,
 	}
-	m := &membership{
-		leadership: n.leadership, group: n.group, gossip: n.gossip, caller: n.caller,
-		identity: n.identity, logger: n.config.Logger,
-	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+pathForward, handle(n.forwarder.accept))
 	mux.HandleFunc("POST "+pathIndex, handle(n.reader.serveIndex))
@@ -241,6 +238,8 @@ func (n *Node) work() {
 	mux.HandleFunc("POST "+pathTransfer, handleJSON(n.serveTransfer))
 	mux.HandleFunc("POST "+pathSnapshot, handle(n.serveSnapshot))
 	mux.HandleFunc("POST "+pathVacancy, handleJSON(n.takeover.serveVacancy))
+	mux.HandleFunc("POST "+pathLeave, handleJSON(n.membership.serveLeave))
+	mux.HandleFunc("POST "+pathDismissed, handleJSON(n.membership.standing.serveDismissed))
 	n.calls = newCallServer(mux)
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -250,7 +249,7 @@ func (n *Node) work() {
 	n.background.Go(func() { n.leadership.run(ctx) })
 	n.background.Go(func() { n.takeover.run(ctx) })
 	n.background.Go(func() { n.space.run(ctx) })
-	n.background.Go(func() { m.run(ctx) })
+	n.background.Go(func() { n.membership.run(ctx) })
 	n.background.Go(func() { n.group.logSize.run(ctx, n.group.Raft, trailingEntries, n.config.Logger) })
 	n.background.Go(n.proposer.run)
 	n.background.Go(n.sequencer.run)
@@ -311,108 +310,3 @@ func (n *Node) GossipAddr() string {
 
 // ID returns the node's UUID.
 func (n *Node) ID() string { return n.identity.get().NodeID.String() }
-
-// Run works until ctx ends, and returns nil after an orderly stop, or until the
-// node has to stop, and returns the reason.
-func (n *Node) Run(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return n.Close()
-	case reason := <-n.failure:
-		n.config.Logger.Error("the node must stop", "reason", reason)
-		n.stop.Do(func() { n.err = n.abandon(reason) })
-		return n.err
-	}
-}
-
-// Close stops the node in order, as a restart does: it stays a member. It returns
-// the reason if the node had to stop. It is safe to call it again.
-//
-// After a failure it waits for a few seconds only: what it waits for may hang,
-// such as the disk, and a part of the node's goroutines is then left behind.
-func (n *Node) Close() error {
-	n.stop.Do(func() {
-		if reason := n.failed(); reason != nil {
-			n.err = n.abandon(reason)
-			return
-		}
-		closed := make(chan error, 1)
-		go func() { closed <- n.shutdown() }()
-		select {
-		case err := <-closed:
-			n.err = errors.Join(n.failed(), err)
-		case reason := <-n.failure:
-			n.err = n.wait(closed, reason)
-		}
-	})
-	return n.err
-}
-
-// abandon stops a node that has failed. First of all it must no longer lead: its
-// heartbeats would hold the others.
-func (n *Node) abandon(reason error) error {
-	closed := make(chan error, 1)
-	go func() { closed <- errors.Join(n.port.Close(), n.shutdown()) }()
-	return n.wait(closed, reason)
-}
-
-// wait is for a node that has failed and is being stopped.
-func (n *Node) wait(closed <-chan error, reason error) error {
-	select {
-	case err := <-closed:
-		return errors.Join(reason, err)
-	case <-time.After(failTimeout):
-		return errors.Join(reason, errors.New("the node could not be stopped in order"))
-	}
-}
-
-// failed returns the reason for which the node must stop, or nil.
-func (n *Node) failed() error {
-	select {
-	case err := <-n.failure:
-		return err
-	default:
-		return nil
-	}
-}
-
-// shutdown is in this order: no new requests, then those under way, then the
-// leadership and what keeps the cluster going, then what they stood on.
-func (n *Node) shutdown() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	if err := n.api.Shutdown(ctx); err != nil {
-		n.config.Logger.Warn("requests were cut off", "error", err)
-	}
-	n.proposer.close(ctx)
-	if terr := n.leadership.transfer(uuid.Nil); terr != nil && !errors.Is(terr, errNotLeader) {
-		n.config.Logger.Info("stopping as leader", "reason", terr)
-	}
-	n.stopBackground()
-	err := n.stopCalls()
-	n.caller.Close()
-	n.reader.tasks.Wait()
-	n.sequencer.close()
-	n.background.Wait()
-	return errors.Join(err, n.unwind())
-}
-
-// stopCalls lets the calls of other nodes that are under way end, if they are
-// quick about it.
-func (n *Node) stopCalls() error {
-	ctx, cancel := context.WithTimeout(context.Background(), callsTimeout)
-	defer cancel()
-	if n.calls.Shutdown(ctx) == nil {
-		return n.port.Close()
-	}
-	return errors.Join(n.calls.Close(), n.port.Close())
-}
-
-// unwind closes what New opened, last first.
-func (n *Node) unwind() (err error) {
-	for i := len(n.undo) - 1; i >= 0; i-- {
-		err = errors.Join(err, n.undo[i]())
-	}
-	n.undo = nil
-	return err
-}

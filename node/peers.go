@@ -89,7 +89,7 @@ func (p *peers) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 // raftStreams is Raft's way through the node port.
 type raftStreams struct {
 	*streamListener
-	identity *identity
+	peers *peers
 }
 
 var _ raft.StreamLayer = raftStreams{}
@@ -99,7 +99,8 @@ const redialPause = 100 * time.Millisecond
 
 // Dial implements raft.StreamLayer. It dials again and again for as long as it has
 // time, unless the peer refuses: after a failure, Raft waits for up to 10 s before
-// the next attempt, and a peer that is back should not.
+// the next attempt, and a peer that is back should not. One that is back elsewhere is
+// dialled there as soon as it has said so.
 func (s raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	id, _, _ := strings.Cut(string(address), idSeparator)
 	target, err := uuid.Parse(id)
@@ -120,9 +121,10 @@ func (s raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (ne
 	return tracked, nil
 }
 
-func (s raftStreams) redial(ctx context.Context, target uuid.UUID, addr string) (net.Conn, error) {
+func (s raftStreams) redial(ctx context.Context, target uuid.UUID, first string) (net.Conn, error) {
+	addr := first
 	for {
-		conn, err := dialPeer(ctx, s.identity, target, addr, streamRaft)
+		conn, err := dialPeer(ctx, s.peers.identity, target, addr, streamRaft)
 		if err == nil || errors.Is(err, errRefused) {
 			return conn, err
 		}
@@ -132,6 +134,9 @@ func (s raftStreams) redial(ctx context.Context, target uuid.UUID, addr string) 
 			return nil, err
 		case <-s.closed:
 			return nil, net.ErrClosed
+		}
+		if now, err := s.peers.addr(target); err == nil {
+			addr = now
 		}
 	}
 }

@@ -25,18 +25,43 @@ type nodeStatus struct {
 	Commit  uint64    `json:"commit"`
 	// DiskLow says that the node takes no events.
 	DiskLow bool `json:"disk_low"`
+	// Joined says that the node is or was a member.
+	Joined bool `json:"joined"`
+	// Members are those of the configuration as of Applied, or of a later one.
+	Members []uuid.UUID `json:"members"`
 }
 
 func (n *Node) status() nodeStatus {
-	return nodeStatus{
-		Cluster: n.identity.get().ClusterID,
+	own := n.identity.get()
+	s := nodeStatus{
+		Cluster: own.ClusterID,
 		Applied: n.group.store.Applied().Index,
 		Commit:  n.group.CommitIndex(),
 		DiskLow: n.space.err() != nil,
 	}
+	s.Members = memberIDs(n.group.fsm.Configuration()) // after Applied
+	s.Joined = own.MemberAt > 0 || slices.Contains(s.Members, own.NodeID)
+	return s
 }
 
 func (n *Node) serveStatus(context.Context, struct{}) (nodeStatus, error) { return n.status(), nil }
+
+// status asks a node for its own.
+func (c *caller) status(ctx context.Context, node uuid.UUID) (s nodeStatus, err error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	defer cancel()
+	err = c.call(ctx, node, pathStatus, struct{}{}, &s)
+	return s, err
+}
+
+// level tells whether a node is near enough to a commit index to vote.
+func (s nodeStatus) level(commit uint64) bool { return s.Applied+levelEntries >= commit }
+
+// removed tells whether the node knows for certain that a member is none any more,
+// which it was at an index.
+func (s nodeStatus) removed(member uuid.UUID, at uint64) bool {
+	return s.Applied >= at && len(s.Members) > 0 && !slices.Contains(s.Members, member)
+}
 
 // Cluster tells what this node knows of the group, asking the other nodes how
 // far they are. It needs no quorum.
@@ -49,25 +74,44 @@ func (n *Node) Cluster(ctx context.Context) (oncelog.Cluster, error) {
 	if known {
 		c.Leader = n.nameOf(leader)
 	}
-	c.Nodes = n.members(leader, known)
+	servers := n.group.GetConfiguration().Configuration().Servers
+	c.Nodes = n.members(servers, leader, known)
+	n.measure(ctx, c.Nodes)
+	level := make(map[string]bool)
+	for _, m := range c.Nodes {
+		level[m.ID] = m.Level
+	}
+	b := countBallot(servers, "", func(s raft.Server) bool { return level[string(s.ID)] })
+	c.Voters, c.FailureTolerance = b.voters, b.tolerance()
+	return c, nil
+}
+
+// measure asks all members at once how far they are.
+func (n *Node) measure(ctx context.Context, members []oncelog.Member) {
 	var asking sync.WaitGroup
-	commits := make([]uint64, len(c.Nodes))
-	for i := range c.Nodes {
-		asking.Go(func() { c.Nodes[i].AppliedIndex, commits[i] = n.progressOf(ctx, c.Nodes[i]) })
+	told := make([]nodeStatus, len(members))
+	answered := make([]bool, len(members))
+	for i, m := range members {
+		asking.Go(func() { told[i], answered[i] = n.progressOf(ctx, m) })
 	}
 	asking.Wait()
-	commit := slices.Max(append(commits, n.group.CommitIndex()))
-	for i := range c.Nodes {
-		c.Nodes[i].Lag = commit - min(commit, c.Nodes[i].AppliedIndex)
+	commit := n.group.CommitIndex()
+	for _, s := range told {
+		commit = max(commit, s.Commit)
 	}
-	return c, nil
+	for i, s := range told {
+		m := &members[i]
+		m.AppliedIndex = s.Applied
+		m.Lag = commit - min(commit, s.Applied)
+		m.Level = answered[i] && s.level(commit)
+	}
 }
 
 // members are the nodes of the configuration and those that gossip knows, in the
 // order of their names.
-func (n *Node) members(leader uuid.UUID, known bool) []oncelog.Member {
+func (n *Node) members(servers []raft.Server, leader uuid.UUID, known bool) []oncelog.Member {
 	byID := make(map[string]*oncelog.Member)
-	for _, s := range n.group.GetConfiguration().Configuration().Servers {
+	for _, s := range servers {
 		m := &oncelog.Member{ID: string(s.ID), Role: oncelog.Follower, Status: oncelog.Failed, RaftAddr: hostPort(s.Address), Name: nameIn(s.Address)}
 		if s.Suffrage != raft.Voter {
 			m.Role = oncelog.Nonvoter
@@ -112,23 +156,19 @@ func livenessOf(s gossip.Status) oncelog.Liveness {
 	return oncelog.Failed
 }
 
-// progressOf asks a node how far it is; one that does not answer is at 0.
-func (n *Node) progressOf(ctx context.Context, m oncelog.Member) (applied, commit uint64) {
+// progressOf asks a node how far it is, if gossip sees it alive.
+func (n *Node) progressOf(ctx context.Context, m oncelog.Member) (s nodeStatus, answered bool) {
 	id, err := uuid.Parse(m.ID)
 	switch {
 	case err != nil || m.Status != oncelog.Alive:
-		return 0, 0
+		return s, false
 	case id == n.identity.get().NodeID:
-		s := n.status()
-		return s.Applied, s.Commit
+		return n.status(), true
 	}
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	var s nodeStatus
-	if err := n.caller.call(ctx, id, pathStatus, struct{}{}, &s); err != nil {
-		return 0, 0
-	}
-	return s.Applied, s.Commit
+	s, err = n.caller.status(ctx, id)
+	return s, err == nil
 }
 
 // nameOf is a node's name, or its id where gossip has not told the name.

@@ -67,7 +67,7 @@ func newRoot(c *console) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newServe(c), newCluster(c), newDemo(c), newLoad(c), newBench(c),
-		newPublish(c), newTail(c), newEvents(c), newStats(c), newStatus(c), newVerify(c), newVersion(c),
+		newPublish(c), newTail(c), newEvents(c), newStats(c), newStatus(c), newLeave(c), newVerify(c), newVersion(c),
 	)
 	return root
 }

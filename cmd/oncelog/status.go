@@ -48,11 +48,18 @@ func showCluster(c *console, output string, view *oncelog.Cluster) error {
 		_, err = c.out.Write(append(text, '\n'))
 		return err
 	}
-	t := newTable(c.out, "name", "role", "status", "API", "raft", "gossip", "applied", "lag", "version")
+	t := newTable(c.out, "name", "role", "status", "level", "API", "raft", "gossip", "applied", "lag", "version", "id")
 	for _, m := range view.Nodes {
-		t.AppendRow([]any{m.Name, m.Role, m.Status, m.HTTPAddr, m.RaftAddr, m.GossipAddr, m.AppliedIndex, m.Lag, m.Version})
+		t.AppendRow([]any{m.Name, m.Role, m.Status, yesNo(m.Level), m.HTTPAddr, m.RaftAddr, m.GossipAddr, m.AppliedIndex, m.Lag, m.Version, m.ID})
 	}
-	t.SetCaption("cluster %s, term %d", view.ID, view.Term)
+	t.SetCaption("cluster %s, term %d: %s", view.ID, view.Term, toleranceText(view.Voters, view.FailureTolerance))
 	t.Render()
 	return nil
+}
+
+func yesNo(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
 }

@@ -52,6 +52,8 @@ func TestWrongUse(t *testing.T) {
 		"events --limit -1":                      "--limit -1: must be 0 or more",
 		"events --since yesterday":               `--since "yesterday": is not a timestamp like 2025-12-19T06:36:16.388Z`,
 		"events --order timestamp":               `--order "timestamp": must be id or -id`,
+		"leave --targets a:1,b:2":                "--targets names 2 nodes: say which of them leaves",
+		"leave n1 n2":                            `"n2" is too much: oncelog leave takes 1 arguments`,
 		"status --timeout soon":                  `--timeout "soon": must be a duration`,
 		"tail --after first":                     `--after "first": must be a whole number of 0 or more`,
 		"verify":                                 "verify needs one of --data-dir",
@@ -83,6 +85,7 @@ func TestHelp(t *testing.T) {
 		"help-demo":    {"demo", "--help"},
 		"help-load":    {"load", "-h"},
 		"help-bench":   {"bench", "-h"},
+		"help-leave":   {"leave", "-h"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

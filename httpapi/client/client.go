@@ -233,6 +233,17 @@ func (c *Client) TransferLeadership(ctx context.Context, to string) (leader stri
 	return leader, err
 }
 
+// Leave removes a node, by its name or id, from the cluster for good; with force,
+// also one that is dead. An [oncelog.ErrRefused] says what would make it safe.
+func (c *Client) Leave(ctx context.Context, node string, force bool) (departed oncelog.Departure, err error) {
+	body := wire.AppendLeave(nil, wire.Leave{Node: node, Force: force})
+	err = c.do(ctx, request{method: http.MethodPost, path: "/cluster/leave", body: body}, func(text []byte) (err error) {
+		departed, err = wire.DecodeDeparture(text)
+		return err
+	})
+	return departed, err
+}
+
 // Ready is nil when at least one target says that it can serve. Each is asked
 // once, in turn.
 func (c *Client) Ready(ctx context.Context) error {

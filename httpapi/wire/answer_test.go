@@ -105,14 +105,14 @@ func TestDocuments(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"topics_count":[]`)
 
-	cluster := oncelog.Cluster{ID: "c", Leader: "n2", Term: 3, Nodes: []oncelog.Member{{
+	cluster := oncelog.Cluster{ID: "c", Leader: "n2", Term: 3, Voters: 3, FailureTolerance: 1, Nodes: []oncelog.Member{{
 		Name: "n1", ID: "u", Role: oncelog.Follower, Status: oncelog.Alive, HTTPAddr: "h:1", RaftAddr: "h:2", GossipAddr: "h:3",
-		AppliedIndex: 9, Lag: 1, Version: "v1",
+		AppliedIndex: 9, Lag: 1, Level: true, Version: "v1",
 	}}}
 	text, err = wire.AppendCluster(nil, &cluster)
 	require.NoError(t, err)
-	require.JSONEq(t, `{"cluster_id":"c","leader":"n2","term":3,"nodes":[{"name":"n1","id":"u","role":"follower","status":"alive",`+
-		`"http_addr":"h:1","raft_addr":"h:2","gossip_addr":"h:3","applied_index":9,"lag":1,"version":"v1"}]}`, string(text))
+	require.JSONEq(t, `{"cluster_id":"c","leader":"n2","term":3,"voters":3,"failure_tolerance":1,"nodes":[{"name":"n1","id":"u","role":"follower","status":"alive",`+
+		`"http_addr":"h:1","raft_addr":"h:2","gossip_addr":"h:3","applied_index":9,"lag":1,"level":true,"version":"v1"}]}`, string(text))
 	gotCluster, err := wire.DecodeCluster(text)
 	require.NoError(t, err)
 	require.Equal(t, cluster, gotCluster)
@@ -122,6 +122,13 @@ func TestDocuments(t *testing.T) {
 	leader, err := wire.DecodeLeader(wire.AppendLeader(nil, "n3"))
 	require.NoError(t, err)
 	require.Equal(t, "n3", leader)
+	departed := oncelog.Departure{Name: "n4", ID: "u", Voters: 3, FailureTolerance: 1}
+	text, err = wire.AppendDeparture(nil, &departed)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"name":"n4","id":"u","voters":3,"failure_tolerance":1}`, string(text))
+	gotDeparted, err := wire.DecodeDeparture(text)
+	require.NoError(t, err)
+	require.Equal(t, departed, gotDeparted)
 }
 
 // TestProblemsCrossTheWire sends each error of the vocabulary over and back.

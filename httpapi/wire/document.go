@@ -34,10 +34,19 @@ type topicDocument struct {
 }
 
 type clusterDocument struct {
-	ID     string           `json:"cluster_id"`
-	Leader string           `json:"leader"`
-	Term   uint64           `json:"term"`
-	Nodes  []memberDocument `json:"nodes"`
+	ID               string           `json:"cluster_id"`
+	Leader           string           `json:"leader"`
+	Term             uint64           `json:"term"`
+	Voters           int              `json:"voters"`
+	FailureTolerance int              `json:"failure_tolerance"`
+	Nodes            []memberDocument `json:"nodes"`
+}
+
+type departureDocument struct {
+	Name             string `json:"name"`
+	ID               string `json:"id"`
+	Voters           int    `json:"voters"`
+	FailureTolerance int    `json:"failure_tolerance"`
 }
 
 type memberDocument struct {
@@ -50,6 +59,7 @@ type memberDocument struct {
 	GossipAddr   string           `json:"gossip_addr"`
 	AppliedIndex uint64           `json:"applied_index"`
 	Lag          uint64           `json:"lag"`
+	Level        bool             `json:"level"`
 	Version      string           `json:"version"`
 }
 
@@ -105,7 +115,10 @@ func AppendTopics(dst []byte, topics []oncelog.TopicStats) []byte {
 
 // AppendCluster appends the group as one node sees it.
 func AppendCluster(dst []byte, c *oncelog.Cluster) ([]byte, error) {
-	doc := clusterDocument{ID: c.ID, Leader: c.Leader, Term: c.Term, Nodes: make([]memberDocument, len(c.Nodes))}
+	doc := clusterDocument{
+		ID: c.ID, Leader: c.Leader, Term: c.Term, Voters: c.Voters, FailureTolerance: c.FailureTolerance,
+		Nodes: make([]memberDocument, len(c.Nodes)),
+	}
 	for i, m := range c.Nodes {
 		doc.Nodes[i] = memberDocument(m)
 	}
@@ -118,11 +131,23 @@ func DecodeCluster(text []byte) (oncelog.Cluster, error) {
 	if err := json.Unmarshal(text, &doc); err != nil {
 		return oncelog.Cluster{}, err
 	}
-	c := oncelog.Cluster{ID: doc.ID, Leader: doc.Leader, Term: doc.Term}
+	c := oncelog.Cluster{ID: doc.ID, Leader: doc.Leader, Term: doc.Term, Voters: doc.Voters, FailureTolerance: doc.FailureTolerance}
 	for _, m := range doc.Nodes {
 		c.Nodes = append(c.Nodes, oncelog.Member(m))
 	}
 	return c, nil
+}
+
+// AppendDeparture appends the answer to a node's leave.
+func AppendDeparture(dst []byte, d *oncelog.Departure) ([]byte, error) {
+	return appendDocument(dst, departureDocument(*d))
+}
+
+// DecodeDeparture reads what AppendDeparture wrote.
+func DecodeDeparture(text []byte) (oncelog.Departure, error) {
+	var doc departureDocument
+	err := json.Unmarshal(text, &doc)
+	return oncelog.Departure(doc), err
 }
 
 func appendDocument(dst []byte, doc any) ([]byte, error) {

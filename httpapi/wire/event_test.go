@@ -296,3 +296,21 @@ func TestTransfer(t *testing.T) {
 		require.ErrorIs(t, err, want, text)
 	}
 }
+
+func TestLeave(t *testing.T) {
+	t.Parallel()
+	var d wire.Decoder
+	for _, want := range []wire.Leave{{Node: "n3"}, {Node: "a \"name\"", Force: true}} {
+		got, err := d.Leave(wire.AppendLeave(nil, want))
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	for text, want := range map[string]error{
+		`{}`: oncelog.ErrInvalid, `{"node":""}`: oncelog.ErrInvalid, `{"node":3}`: oncelog.ErrInvalid, `["n3"]`: oncelog.ErrInvalid,
+		`{"node":"n3","force":1}`: oncelog.ErrInvalid, `{"node":"n3","Force":true}`: oncelog.ErrInvalid,
+		`{"node":"a","node":"b"}`: wire.ErrNotJSON, `{"node":"n3","force":tru}`: wire.ErrNotJSON, `{`: wire.ErrNotJSON,
+	} {
+		_, err := d.Leave([]byte(text))
+		require.ErrorIs(t, err, want, text)
+	}
+}

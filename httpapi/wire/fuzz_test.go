@@ -111,6 +111,7 @@ func FuzzAnswers(f *testing.F) {
 	receipt := oncelog.Receipt{Key: r.Key(), Status: oncelog.Duplicate, ID: 7, Conflict: true}
 	f.Add(wire.AppendReceipt(nil, &receipt))
 	f.Add([]byte(`{"received":1,"stored":1,"duplicates":0,"results":[{"status":"stored","topic":"a","event_id":"b","id":1}]}`))
+	f.Add(wire.AppendLeave(nil, wire.Leave{Node: "n3", Force: true}))
 	f.Add([]byte(`{"status":"invalid","line":7,"errors":[{"pointer":"","detail":"x"}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var d wire.Decoder
@@ -126,6 +127,12 @@ func FuzzAnswers(f *testing.F) {
 		}
 		_, _ = d.BatchAnswer(text)
 		_, _ = d.Transfer(text)
+		if l, err := d.Leave(text); err == nil {
+			again, err := d.Leave(wire.AppendLeave(nil, l))
+			require.NoError(t, err)
+			require.Equal(t, l, again)
+		}
+		_, _ = wire.DecodeDeparture(text)
 		_, _ = wire.DecodeProblem(text)
 		_, _ = wire.DecodeStats(text)
 		_, _ = wire.DecodeCluster(text)

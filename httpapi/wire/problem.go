@@ -27,6 +27,7 @@ const (
 	CodeNotReady       Code = "not_ready"
 	CodeClosed         Code = "shutting_down"
 	CodeDiskFull       Code = "disk_full"
+	CodeRefused        Code = "refused"
 	CodeInternal       Code = "internal"
 )
 
@@ -72,6 +73,7 @@ var kinds = []kind{
 	{oncelog.ErrInvalid, http.StatusUnprocessableEntity, CodeInvalidEvent, "", false},
 	{oncelog.ErrTooLarge, http.StatusRequestEntityTooLarge, CodeTooLarge, "", false},
 	{oncelog.ErrNotFound, http.StatusNotFound, CodeNotFound, "", false},
+	{oncelog.ErrRefused, http.StatusConflict, CodeRefused, "", false},
 	{oncelog.ErrOutcomeUnknown, http.StatusServiceUnavailable, CodeOutcomeUnknown, OutcomeUnknown, true},
 	{oncelog.ErrQueueFull, http.StatusTooManyRequests, CodeQueueFull, OutcomeNotApplied, true},
 	{oncelog.ErrDiskFull, http.StatusInsufficientStorage, CodeDiskFull, OutcomeNotApplied, true},

@@ -49,12 +49,15 @@ type group struct {
 	logSize *logSize
 	gate    *gate
 	logger  *slog.Logger
+	// storePath is where the store is; fail ends the node.
+	storePath string
+	fail      func(error)
 }
 
 // openStores opens the store, the state machine on it, and the Raft log. A
 // failure in the background is handed to fail.
 func openStores(c Config, own identityState, fail func(error)) (g *group, err error) {
-	g = &group{logger: c.Logger}
+	g = &group{logger: c.Logger, storePath: filepath.Join(c.DataDir, "store"), fail: fail}
 	kind, err := kindOf(c.LogStore)
 	if err == nil {
 		err = kind.check(c.DataDir, own)
@@ -75,7 +78,7 @@ func openStores(c Config, own identityState, fail func(error)) (g *group, err er
 		OnError:       fail,
 	}
 	c.store(&options)
-	if g.store, err = store.Open(filepath.Join(c.DataDir, "store"), options); err != nil {
+	if g.store, err = store.Open(g.storePath, options); err != nil {
 		return g, advise(err)
 	}
 	if g.fsm, err = raftfsm.New(g.store, func(err error) { fail(advise(err)) }); err != nil {
@@ -154,7 +157,8 @@ func (g *group) newRaft(c *raft.Config, logs raft.LogStore) (r *raft.Raft, err e
 			err = fmt.Errorf("%w: %v", oncelog.ErrCorrupt, p)
 		}
 	}()
-	return raft.NewRaft(c, g.fsm, logs, g.log, raftfsm.NewSnapshots(g.store), g.gate)
+	watched := watchedFSM{FSM: g.fsm, path: g.storePath, fail: g.fail, stall: stallLimit}
+	return raft.NewRaft(c, watched, logs, g.log, raftfsm.NewSnapshots(g.store), g.gate)
 }
 
 func raftConfig(c Config, id *identity, logger hclog.Logger) *raft.Config {

@@ -154,7 +154,9 @@ func remoteError(status int, text []byte) error {
 			cause = s.err
 		}
 	}
-	return fmt.Errorf("%w: the other node answered %d: %s", cause, status, bytes.TrimSpace(text))
+	// The other node's error begins with what it is, as this one does.
+	text, _ = bytes.CutPrefix(bytes.TrimSpace(text), []byte(cause.Error()+": "))
+	return fmt.Errorf("%w: the other node answered %d: %s", cause, status, text)
 }
 
 // handle makes a handler of a call from its function. The function's error goes

@@ -332,7 +332,7 @@ func (p *proposer) attempts(ctx context.Context, command []byte) ([]store.Outcom
 			perhaps && errors.Is(err, raftfsm.ErrNotMember):
 			// A node that is taken in again begins a new session, to which a batch
 			// that was applied in the old one would be new.
-			return nil, fmt.Errorf("%w: %w", oncelog.ErrOutcomeUnknown, err)
+			return nil, because(oncelog.ErrOutcomeUnknown, err)
 		case !certainlyNotApplied(err):
 			perhaps = true
 		case !perhaps && errors.Is(err, oncelog.ErrDiskFull) && !timeLeft(ctx, attemptTime):
@@ -343,9 +343,9 @@ func (p *proposer) attempts(ctx context.Context, command []byte) ([]store.Outcom
 		case <-time.After(retryPause):
 		case <-ctx.Done():
 			if perhaps {
-				return nil, fmt.Errorf("%w: %w", oncelog.ErrOutcomeUnknown, err)
+				return nil, because(oncelog.ErrOutcomeUnknown, err)
 			}
-			return nil, fmt.Errorf("%w: %w", oncelog.ErrNotApplied, err)
+			return nil, because(oncelog.ErrNotApplied, err)
 		}
 	}
 }

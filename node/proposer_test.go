@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -195,7 +196,9 @@ func TestProposerTellsTheOutcomeTruly(t *testing.T) {
 			proposing(t, way, 1<<30, func(t *testing.T, p *proposer) {
 				pieces := cut(events(1, "{}"), time.Now().Add(time.Second))
 				require.NoError(t, p.enqueue(pieces))
-				require.ErrorIs(t, p.wait(t.Context(), pieces)[0].err, test.expect)
+				err := p.wait(t.Context(), pieces)[0].err
+				require.ErrorIs(t, err, test.expect)
+				require.Equal(t, 1, strings.Count(err.Error(), test.expect.Error()), "%v", err)
 			})
 		})
 	}

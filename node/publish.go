@@ -91,6 +91,14 @@ func outcomeOfAll(failed []error, pieces int) error {
 	return failed[0]
 }
 
+// because is an error of a kind with its cause, which may be of that kind already.
+func because(kind, cause error) error {
+	if errors.Is(cause, kind) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", kind, cause)
+}
+
 // enqueue takes valid events and does not wait for them.
 func (n *Node) enqueue(events []oncelog.Event) error {
 	return n.take(cut(events, time.Now().Add(n.config.RequestTimeout)))

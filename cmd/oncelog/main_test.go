@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -110,4 +111,25 @@ func (r *running) end() int {
 	status := <-r.status
 	r.status <- status
 	return status
+}
+
+// failingWriter is an output whose disk is full.
+type failingWriter struct{}
+
+func (failingWriter) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// What could not be shown is a failure, be it only a table.
+func TestAnOutputThatFails(t *testing.T) {
+	t.Parallel()
+	for _, form := range []string{outputTable, outputJSON} {
+		var said screen
+		require.Equal(t, exitFailed, run(t.Context(), []string{"version", "--output", form}, strings.NewReader(""), failingWriter{}, &said))
+		require.Contains(t, said.String(), "no space left on device")
+	}
+}
+
+func TestNothingToPublish(t *testing.T) {
+	t.Parallel()
+	f := do(t, "", "publish")
+	require.Equal(t, finished{status: exitGood, err: "no events: there was nothing to publish\n"}, f)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -17,6 +18,22 @@ const (
 
 func outputVar(flags *pflag.FlagSet, value *string) {
 	choiceVar(flags, value, "output", "form of the output", outputTable, outputJSON)
+}
+
+// output remembers that something could not be written: tables do not tell.
+type output struct {
+	io.Writer
+	// err is the first error. Only the goroutine of the command writes.
+	err error
+}
+
+// Write implements [io.Writer].
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if err != nil && o.err == nil {
+		o.err = fmt.Errorf("the output is not complete: %w", err)
+	}
+	return n, err
 }
 
 // newTable returns a table for people, in the one style of this program.

@@ -55,6 +55,9 @@ func runPublish(ctx context.Context, c *console, q inquiry, source io.Reader) er
 	for {
 		events, err := batches.next()
 		if errors.Is(err, io.EOF) {
+			if batches.values == 0 {
+				c.say("no events: there was nothing to publish")
+			}
 			return nil
 		}
 		if err != nil {

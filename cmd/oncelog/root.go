@@ -31,10 +31,14 @@ func (c *console) say(format string, args ...any) {
 
 // run is the whole program; it returns the exit status.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &console{in: stdin, out: stdout, err: stderr}
+	out := &output{Writer: stdout}
+	c := &console{in: stdin, out: out, err: stderr}
 	root := newRoot(c)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = out.err
+	}
 	if err == nil {
 		return exitGood
 	}

@@ -197,19 +197,19 @@ func TestADiskThatHangsStopsItsNode(t *testing.T) {
 	t.Parallel()
 	fault := new(atomic.Pointer[diskFault])
 	nodes := startCluster(t, func(c *Config) {
+		c.Timing = patientTiming
 		if c.Name == "n1" {
 			c.disk = func(b logStore) logStore { return faultyDisk{b, fault} }
 		}
 	})
-	_, err := nodes[1].TransferLeadership(t.Context(), "n1")
-	require.NoError(t, err)
+	handOver(t, nodes[1].Node, "n1")
 	ended := make(chan error, 1)
 	go func() { ended <- nodes[0].Run(context.Background()) }()
 	hold := make(chan struct{})
 	fault.Store(&diskFault{hold: hold})
 	go func() { _, _ = nodes[0].publish(t.Context(), []oncelog.Event{someEvent("stuck")}) }()
 	require.Less(t, stallLimit+failTimeout, 15*time.Second)
-	err = <-ended // though the disk still hangs
+	err := <-ended // though the disk still hangs
 	nodes[0].failed = true
 	require.ErrorContains(t, err, "the disk hangs")
 	_, err = nodes[1].publish(t.Context(), []oncelog.Event{someEvent("goes on")})

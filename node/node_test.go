@@ -206,10 +206,8 @@ func TestLeadershipIsHandedOver(t *testing.T) {
 	t.Parallel()
 	nodes := startThree(t)
 	for _, to := range []string{"n2", "n3", "n1"} {
-		leader, err := nodes[0].TransferLeadership(t.Context(), to)
-		require.NoError(t, err)
-		require.Equal(t, to, leader)
-		_, err = nodes[1].Publish(t.Context(), someEvent(to))
+		require.Equal(t, to, handOver(t, nodes[0], to))
+		_, err := nodes[1].Publish(t.Context(), someEvent(to))
 		require.NoError(t, err)
 	}
 	_, err := nodes[0].TransferLeadership(t.Context(), "n9")

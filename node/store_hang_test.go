@@ -35,18 +35,18 @@ func TestAStoreThatHangsStopsItsNode(t *testing.T) {
 	t.Parallel()
 	disk := &stuckTables{hold: make(chan struct{})}
 	nodes := startCluster(t, func(c *Config) {
+		c.Timing = patientTiming
 		if c.Name == "n1" {
 			c.MemTableBytes = 1 << 20
 			c.store = func(o *store.Options) { o.FS = errorfs.Wrap(vfs.Default, disk) }
 		}
 	})
-	_, err := nodes[1].TransferLeadership(t.Context(), "n1")
-	require.NoError(t, err)
+	handOver(t, nodes[1].Node, "n1")
 	ended := make(chan error, 1)
 	go func() { ended <- nodes[0].Run(context.Background()) }()
 	load := startLoad(t, nodes[1].Node, "through a follower-")
 	disk.stuck.Store(true)
-	err = <-ended // though the disk still hangs
+	err := <-ended // though the disk still hangs
 	nodes[0].failed = true
 	require.ErrorContains(t, err, "the disk hangs")
 	require.ErrorContains(t, err, nodes[0].group.storePath)

@@ -45,7 +45,7 @@ model: ## the state machine against a model of it, CASES random logs (1000)
 
 .PHONY: chaos
 chaos: ## the nemesis: faults by chance under load, MINUTES long (5), again with SEED=, some with ONLY=disk
-	ONCELOG_SEED=$(SEED) ONCELOG_MINUTES=$(MINUTES) ONCELOG_ONLY=$(ONLY) go test ./cluster -run '^TestNemesis$$' -count=1 -v -timeout 0
+	ONCELOG_SEED=$(SEED) ONCELOG_MINUTES=$(MINUTES) ONCELOG_ONLY='$(ONLY)' go test ./cluster -run '^TestNemesis$$' -count=1 -v -timeout 0
 
 .PHONY: faults
 faults: ## the tests of all faults, COUNT times each (20); some with ONLY=Clock

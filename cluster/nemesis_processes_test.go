@@ -3,9 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"os"
 	"time"
 )
 
@@ -36,6 +34,7 @@ var processFaults = []fault{
 	{"transfer", transfer},
 	{"wipe", wipe},
 	{"join", join},
+	{"leave", leave},
 }
 
 // kill kills a node and starts it again later.
@@ -159,58 +158,4 @@ func transfer(ctx context.Context, m *nemesis, chance *rand.Rand) error {
 	name, err := n.Client().TransferLeadership(asking, to)
 	m.note("transfer by %s to %q: %q leads, error %v", n, to, name, err)
 	return nil
-}
-
-// wipe takes a node's data away. It returns as another node of the same name, and
-// the fault is over when that one votes in its place.
-func wipe(ctx context.Context, m *nemesis, chance *rand.Rand) error {
-	n := m.any(chance)
-	m.note("wipe %s", n)
-	if err := n.Kill(); err != nil {
-		return err
-	}
-	old, err := identityOf(n)
-	if err != nil {
-		return err
-	}
-	rest(ctx, between(chance, 0, 2*time.Second))
-	if err := errors.Join(os.RemoveAll(n.Dir()), n.Start()); err != nil {
-		return err
-	}
-	return m.awaitVote(context.WithoutCancel(ctx), n, old)
-}
-
-// join starts a node that was not there before.
-func join(ctx context.Context, m *nemesis, _ *rand.Rand) error {
-	for _, n := range m.cluster.nodes {
-		if n.begun() {
-			continue
-		}
-		m.note("join %s", n)
-		if err := n.Start(); err != nil {
-			return err
-		}
-		return m.awaitVote(context.WithoutCancel(ctx), n, "")
-	}
-	return fmt.Errorf("%w: all have joined", errNotNow)
-}
-
-// awaitVote waits until a node is a member with a vote, under another id than old.
-// While links fail that may be never, so after a time they do not any more.
-func (m *nemesis) awaitVote(ctx context.Context, n *Node, old string) error {
-	voted := func(ctx context.Context) error {
-		return m.cluster.eachAlive(func(by *Node) error { return by.haveVotes(ctx, []*Node{n}, old) })
-	}
-	begin := time.Now()
-	for time.Since(begin) < 10*time.Second {
-		if voted(ctx) == nil {
-			m.note("%s votes after %s", n, time.Since(begin).Round(time.Millisecond))
-			return nil
-		}
-		rest(ctx, pollInterval)
-	}
-	m.note("%s does not vote yet; no link fails until it does", n)
-	m.calm.Lock()
-	defer m.calm.Unlock()
-	return m.cluster.Await(ctx, n.Name()+" to vote", voted)
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -26,8 +27,8 @@ type nemesis struct {
 	cluster *Cluster
 	begin   time.Time
 	say     func(string)
-	// only is a part of the names of all faults that are brought.
-	only string
+	// only matches the names of the faults that are brought; nil matches all.
+	only *regexp.Regexp
 	// clocks says that the nodes have clocks that can be moved.
 	clocks bool
 
@@ -65,9 +66,9 @@ func (m *nemesis) run(ctx context.Context, seed uint64) {
 	lanes.Wait()
 }
 
-// chosen are the faults of which only is in the name.
+// chosen are the faults whose names match only.
 func (m *nemesis) chosen(all []fault) []fault {
-	return slices.DeleteFunc(slices.Clone(all), func(f fault) bool { return !strings.Contains(f.name, m.only) })
+	return slices.DeleteFunc(slices.Clone(all), func(f fault) bool { return m.only != nil && !m.only.MatchString(f.name) })
 }
 
 // lane brings one fault after the other. Each has come as often as any other
@@ -209,7 +210,7 @@ func (n *Node) haveVotes(ctx context.Context, wanted []*Node, old string) error 
 	for _, w := range wanted {
 		found := 0
 		for _, member := range view.Nodes {
-			if member.Name != w.Name() {
+			if member.Name != w.Name() || member.Status == oncelog.Left {
 				continue
 			}
 			if found++; member.Role == oncelog.Nonvoter || member.ID == old {

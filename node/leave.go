@@ -120,7 +120,7 @@ func mayLeave(target raft.Server, left ballot, answers, force bool) string {
 	case target.Suffrage == raft.Voter && left.voters == 0:
 		return fmt.Sprintf("%s is the last voter, and all events are on it: to end the cluster, stop it", name)
 	case target.Suffrage == raft.Voter && left.answering < left.majority():
-		return fmt.Sprintf("without %s there would be %d voters, of which %d are alive and level and %d are needed: start the others, or let them catch up, first",
+		return fmt.Sprintf("without %s, %d voters would be left, %d of them alive and level, where %d are needed: start the others, or let them catch up, first",
 			name, left.voters, left.answering, left.majority())
 	case !answers && !force:
 		return fmt.Sprintf("%s does not answer: if it only is down, start it and try again; if it is gone for good, start a new node of that name, which replaces it, or remove it by force (--force)", name)

@@ -42,7 +42,7 @@ func awaitVoters(t *testing.T, by *Node, want int) oncelog.Cluster {
 // left that has everything.
 func TestNodesLeaveUntilOneIsLeft(t *testing.T) {
 	t.Parallel()
-	nodes := startCluster(t, func(*Config) {})
+	nodes := startCluster(t, func(c *Config) { c.Timing = patientTiming })
 	_, err := nodes[0].publish(t.Context(), bulky(0, 100))
 	require.NoError(t, err)
 	leader, others := leaderOf(t, nodes)
@@ -92,7 +92,7 @@ func TestNodesLeaveUntilOneIsLeft(t *testing.T) {
 // force. When it returns, it finds out.
 func TestALeaveThatWouldCostTheMajorityIsRefused(t *testing.T) {
 	t.Parallel()
-	nodes := startCluster(t, func(*Config) {})
+	nodes := startCluster(t, func(c *Config) { c.Timing = patientTiming })
 	leader, others := leaderOf(t, nodes)
 	dead, alive := others[0], others[1]
 	require.Eventually(t, func() bool { return dead.identity.get().MemberAt > 0 }, 10*time.Second, 10*time.Millisecond)
@@ -101,7 +101,7 @@ func TestALeaveThatWouldCostTheMajorityIsRefused(t *testing.T) {
 		for _, force := range []bool{false, true} {
 			_, err := alive.Leave(t.Context(), n.c.Name, force)
 			require.ErrorIs(t, err, oncelog.ErrRefused)
-			require.ErrorContains(t, err, "2 voters, of which 1 are alive and level and 2 are needed")
+			require.ErrorContains(t, err, "2 voters would be left, 1 of them alive and level, where 2 are needed")
 		}
 	}
 	before, _ := leaderOf(t, []*restartable{leader, alive, dead})

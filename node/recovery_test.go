@@ -40,7 +40,7 @@ func TestTheLastOfThreeRecoversAlone(t *testing.T) {
 }
 
 func theLastOfThreeRecovers(t *testing.T, kind logKind) {
-	nodes := startCluster(t, func(c *Config) { c.LogStore = kind.name })
+	nodes := startCluster(t, func(c *Config) { c.LogStore, c.Timing = kind.name, patientTiming })
 	_, err := nodes[0].publish(t.Context(), bulky(0, 300))
 	require.NoError(t, err)
 	before := awaitLevel(t, nodes)
@@ -87,7 +87,7 @@ func theLastOfThreeRecovers(t *testing.T, kind logKind) {
 // one has acknowledged stays.
 func TestTwoSurvivorsRecoverTogether(t *testing.T) {
 	t.Parallel()
-	nodes := startCluster(t, func(*Config) {})
+	nodes := startCluster(t, func(c *Config) { c.Timing = patientTiming })
 	leader, others := leaderOf(t, nodes)
 	behind, gone := others[0], others[1]
 	_, err := leader.publish(t.Context(), bulky(0, 50))
@@ -117,7 +117,7 @@ func TestTwoSurvivorsRecoverTogether(t *testing.T) {
 // A node that was given up returns with its old directory: it is a member no more.
 func TestANodeThatWasGivenUpStaysOut(t *testing.T) {
 	t.Parallel()
-	nodes := startCluster(t, func(*Config) {})
+	nodes := startCluster(t, func(c *Config) { c.Timing = patientTiming })
 	awaitLevel(t, nodes)
 	require.Eventually(t, func() bool { return nodes[0].identity.get().MemberAt > 0 }, 10*time.Second, 10*time.Millisecond)
 	for _, n := range nodes {

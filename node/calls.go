@@ -84,8 +84,11 @@ type dialError struct{ error }
 
 func (e *dialError) Unwrap() error { return e.error }
 
-// Close drops the idle connections.
-func (c *caller) Close() { c.client.CloseIdleConnections() }
+// Close drops the idle connections. It is safe to call it again.
+func (c *caller) Close() error {
+	c.client.CloseIdleConnections()
+	return nil
+}
 
 // post sends body to a node and returns its answer. An error is an
 // oncelog.ErrNotApplied where the node certainly did not act on it, and an

@@ -23,7 +23,8 @@ var (
 // claimTimeout bounds the wait for the join addresses, and that for an answer.
 const claimTimeout = 5 * time.Second
 
-// claim makes sure, before Raft starts, that nobody else is who this node is.
+// claim makes sure, before Raft starts, that nobody else is who this node is, and
+// that it is a member still.
 // Gossip may be old, so whoever it names is asked in person.
 func (n *Node) claim() error {
 	select {
@@ -32,6 +33,9 @@ func (n *Node) claim() error {
 	}
 	if twin, ok := n.gossip.Twin(); ok && twin.RaftAddr != n.raftAddr() && n.answers(twin) {
 		return fmt.Errorf("%w: node %s runs at %s; start with a directory of its own", ErrCloned, twin.ID, twin.RaftAddr)
+	}
+	if err := n.standing.claim(context.Background(), n.config.DataDir); err != nil {
+		return err
 	}
 	if holder, ok := n.gossip.NameTaken(n.config.Name); ok && n.answers(holder) {
 		return fmt.Errorf("%w: %q is node %s at %s; choose another", ErrNameTaken, holder.Name, holder.ID, holder.RaftAddr)

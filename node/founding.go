@@ -181,6 +181,8 @@ func (f *founding) servePledge(_ context.Context, p pledge) (pledge, error) {
 
 // askNew asks a node itself, since gossip may be old.
 func (f *founding) askNew(ctx context.Context, other founder) error {
+	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	defer cancel()
 	s, err := f.caller.status(ctx, other.ID)
 	if err != nil {
 		return err

@@ -15,6 +15,10 @@ import (
 	"github.com/oncelog/oncelog/gossip"
 )
 
+// leavePatience is for how long a node may be silent before it counts as dead, when
+// somebody waits for the answer.
+const leavePatience = 4 * time.Second
+
 // leaveRequest asks the leader to remove a node.
 type leaveRequest struct {
 	// Node is a name or an id.
@@ -95,7 +99,7 @@ func (m *membership) serveLeave(ctx context.Context, r leaveRequest) (leaveReply
 	case err != nil:
 		return leaveReply{Unknown: err.Error()}, nil
 	}
-	_, err = m.status(ctx, string(target.ID))
+	_, err = m.status(ctx, string(target.ID), leavePatience)
 	b := m.countAnswering(ctx, servers, target.ID)
 	leads := string(target.ID) == m.leadership.self.String()
 	if reason := mayLeave(target, b, leads || err == nil, r.Force); reason != "" {
@@ -136,7 +140,7 @@ func (m *membership) countAnswering(ctx context.Context, servers []raft.Server, 
 		answers := new(bool)
 		level[s.ID] = answers
 		asking.Go(func() {
-			*answers = string(s.ID) == m.leadership.self.String() || m.level(ctx, string(s.ID))
+			*answers = string(s.ID) == m.leadership.self.String() || m.level(ctx, string(s.ID), leavePatience)
 		})
 	}
 	asking.Wait()

@@ -79,7 +79,7 @@ func (m *membership) gather(ctx context.Context, servers []raft.Server) view {
 	v := newView(servers, m.gossip.Members())
 	var level []string
 	for _, s := range servers {
-		if v.isAlive(s) && s.Suffrage != raft.Voter && m.level(ctx, string(s.ID)) {
+		if v.isAlive(s) && s.Suffrage != raft.Voter && m.level(ctx, string(s.ID), roundTimeout) {
 			level = append(level, string(s.ID))
 		}
 	}
@@ -118,24 +118,26 @@ func (s steadiness) since(moment time.Time) map[string]bool {
 }
 
 // status asks a node for its own.
-func (m *membership) status(ctx context.Context, node string) (s nodeStatus, err error) {
+func (m *membership) status(ctx context.Context, node string, patience time.Duration) (s nodeStatus, err error) {
 	id, err := uuid.Parse(node)
 	if err != nil {
 		return s, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	return m.caller.status(ctx, id)
 }
 
 // level asks a node how far it is.
-func (m *membership) level(ctx context.Context, node string) bool {
-	s, err := m.status(ctx, node)
+func (m *membership) level(ctx context.Context, node string, patience time.Duration) bool {
+	s, err := m.status(ctx, node, patience)
 	return err == nil && s.level(m.group.CommitIndex())
 }
 
 // isNew asks a node whether it has never been a member. One that has was removed,
 // and stays so.
 func (m *membership) isNew(ctx context.Context, node string) bool {
-	s, err := m.status(ctx, node)
+	s, err := m.status(ctx, node, roundTimeout)
 	own := m.identity.get().ClusterID
 	return err == nil && !s.Joined && (s.Cluster == uuid.Nil || s.Cluster == own)
 }

@@ -36,6 +36,7 @@ type Node struct {
 	sequencer  *sequencer
 	takeover   *takeover
 	space      *space
+	standing   *standing
 	membership *membership
 	api        *httpapi.Server
 
@@ -165,16 +166,22 @@ func (n *Node) startGossip() (err error) {
 	return nil
 }
 
+// openPort opens the way to the other nodes, and from them.
 func (n *Node) openPort() {
 	n.port = openPort(n.raftListener, n.raftAddr(), n.identity, n.config.Logger.With("component", "port"))
 	n.undo = append(n.undo, n.port.Close)
+	n.caller = newCaller(&peers{identity: n.identity, gossip: n.gossip, fsm: n.group.fsm})
+	n.undo = append(n.undo, n.caller.Close)
+	n.standing = &standing{
+		identity: n.identity, group: n.group, gossip: n.gossip, caller: n.caller, logger: n.config.Logger,
+		status: n.status, depart: n.depart, fail: n.fail, dismissed: make(chan struct{}, 1),
+	}
 }
 
 // startRaft takes part in the group.
 func (n *Node) startRaft() error {
 	own, logger := n.identity.get(), n.config.Logger
-	directory := &peers{identity: n.identity, gossip: n.gossip, fsm: n.group.fsm}
-	n.caller = newCaller(directory)
+	directory := n.caller.peers
 	if err := n.group.start(n.config, n.identity, raftStreams{n.port.raft, directory}, directory, n.askForSnapshot); err != nil {
 		return err
 	}
@@ -197,10 +204,7 @@ func (n *Node) startRaft() error {
 	}
 	n.membership = &membership{
 		leadership: n.leadership, group: n.group, gossip: n.gossip, caller: n.caller, identity: n.identity, logger: logger,
-		standing: &standing{
-			identity: n.identity, group: n.group, gossip: n.gossip, caller: n.caller, logger: logger,
-			status: n.status, depart: n.depart, fail: n.fail, dismissed: make(chan struct{}, 1),
-		},
+		standing: n.standing,
 	}
 	return nil
 }
@@ -239,7 +243,7 @@ func (n *Node) work() {
 	mux.HandleFunc("POST "+pathSnapshot, handle(n.serveSnapshot))
 	mux.HandleFunc("POST "+pathVacancy, handleJSON(n.takeover.serveVacancy))
 	mux.HandleFunc("POST "+pathLeave, handleJSON(n.membership.serveLeave))
-	mux.HandleFunc("POST "+pathDismissed, handleJSON(n.membership.standing.serveDismissed))
+	mux.HandleFunc("POST "+pathDismissed, handleJSON(n.standing.serveDismissed))
 	n.calls = newCallServer(mux)
 
 	ctx, cancel := context.WithCancel(context.Background())

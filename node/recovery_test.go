@@ -114,29 +114,34 @@ func TestTwoSurvivorsRecoverTogether(t *testing.T) {
 	requireLevel(t, both, store.Counters{Received: 180, Unique: 90, Duplicates: 90})
 }
 
-// A node that was given up returns with its old directory: it is a member no more.
-func TestANodeThatWasGivenUpStaysOut(t *testing.T) {
+// Nodes that were given up return with their old directories, which have a majority
+// of the old voters. They are members no more, and find out: before Raft starts, where
+// they meet the others at once, or else soon.
+func TestNodesThatWereGivenUpStayOut(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t, func(c *Config) { c.Timing = patientTiming })
 	awaitLevel(t, nodes)
-	require.Eventually(t, func() bool { return nodes[0].identity.get().MemberAt > 0 }, 10*time.Second, 10*time.Millisecond)
+	for _, n := range nodes {
+		require.Eventually(t, func() bool { return n.identity.get().MemberAt > 0 }, 10*time.Second, 10*time.Millisecond)
+	}
 	for _, n := range nodes {
 		require.NoError(t, n.Close())
 	}
-	last, old := nodes[2], nodes[0]
+	last, meets, lonely := nodes[2], nodes[0], nodes[1]
 	writePeers(t, last.c.DataDir, peersFile(last))
 	last.restart()
 	awaitReady(t, last.Node)
-	old.restart()
-	select {
-	case <-old.departed:
-	case <-time.After(20 * time.Second):
-		require.Fail(t, "it has not found out")
-	}
-	require.NoError(t, old.Close())
-	_, err := New(old.c)
+
+	_, err := New(meets.c)
 	require.ErrorIs(t, err, ErrLeft)
-	require.ErrorContains(t, err, old.c.DataDir)
+	lonely.c.Join, lonely.c.BootstrapExpect = nil, 1
+	lonely.restart() // the others will find it
+	awaitEnd(t, lonely)
+	for _, n := range []*restartable{meets, lonely} {
+		_, err := New(n.c)
+		require.ErrorIs(t, err, ErrLeft)
+		require.ErrorContains(t, err, n.c.DataDir)
+	}
 	require.Equal(t, 1, awaitVoters(t, last.Node, 1).Voters)
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -52,10 +54,7 @@ type standing struct {
 func (s *standing) ended(ctx context.Context) bool {
 	left, err := s.hasLeft(ctx)
 	if err == nil && left {
-		err = s.identity.update(func(i *identityState) error {
-			i.Left = true
-			return nil
-		})
+		err = s.identity.leave()
 	}
 	if err != nil {
 		s.fail(err)
@@ -96,17 +95,37 @@ func (s *standing) doubtful() bool {
 // removedSince asks the members of the cluster that gossip sees for their
 // configuration, and tells whether a later one is without this node.
 func (s *standing) removedSince(ctx context.Context, own identityState) bool {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	var asking sync.WaitGroup
+	var removed atomic.Bool
 	for _, m := range s.gossip.Members() {
 		id, err := uuid.Parse(m.ID)
 		if err != nil || id == own.NodeID || m.Status != gossip.Alive {
 			continue
 		}
-		other, err := s.caller.status(ctx, id)
-		if err == nil && other.Cluster == own.ClusterID && other.removed(own.NodeID, own.MemberAt) {
-			return true
-		}
+		asking.Go(func() {
+			other, err := s.caller.status(ctx, id)
+			if err == nil && other.Cluster == own.ClusterID && other.removed(own.NodeID, own.MemberAt) {
+				removed.Store(true)
+			}
+		})
 	}
-	return false
+	asking.Wait()
+	return removed.Load()
+}
+
+// claim refuses to start where others know already that this node has left: Raft,
+// once it runs, could find a majority among nodes that were given up.
+func (s *standing) claim(ctx context.Context, dir string) error {
+	own := s.identity.get()
+	if own.MemberAt == 0 || !s.removedSince(ctx, own) {
+		return nil
+	}
+	if err := s.identity.leave(); err != nil {
+		return err
+	}
+	return refuseLeft(dir, s.identity.get())
 }
 
 // serveDismissed serves pathDismissed: the leader says that it has removed this
@@ -128,6 +147,14 @@ func memberIDs(c raft.Configuration) []uuid.UUID {
 		}
 	}
 	return ids
+}
+
+// leave marks the directory for good.
+func (id *identity) leave() error {
+	return id.update(func(s *identityState) error {
+		s.Left = true
+		return nil
+	})
 }
 
 // refuseLeft refuses the directory of a node that has left.

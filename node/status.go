@@ -46,10 +46,8 @@ func (n *Node) status() nodeStatus {
 
 func (n *Node) serveStatus(context.Context, struct{}) (nodeStatus, error) { return n.status(), nil }
 
-// status asks a node for its own.
+// status asks a node for its own, for as long as ctx lasts.
 func (c *caller) status(ctx context.Context, node uuid.UUID) (s nodeStatus, err error) {
-	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
-	defer cancel()
 	err = c.call(ctx, node, pathStatus, struct{}{}, &s)
 	return s, err
 }

@@ -105,7 +105,7 @@ func (n *Node) shutdown() error {
 	}
 	n.stopBackground()
 	err := n.stopCalls()
-	n.caller.Close()
+	err = errors.Join(err, n.caller.Close())
 	n.reader.tasks.Wait()
 	n.sequencer.close()
 	n.background.Wait()

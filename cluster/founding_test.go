@@ -18,7 +18,7 @@ import (
 // foundingsVariable says how many clusters are founded.
 const foundingsVariable = "ONCELOG_FOUNDINGS"
 
-// FAULTS 19: nodes start in any order, with pauses, while one of them is cut off
+// Nodes start in any order, with pauses, while one of them is cut off
 // from the others, loses its data before it has met them all, or is killed as the
 // cluster is founded. There is never more than one cluster.
 func TestNeverTwoClusters(t *testing.T) {

@@ -45,14 +45,14 @@ type loss struct {
 	mend  func(*Node) error
 }
 
-// FAULTS 1: the leader is killed under load, again and again. Clients of the
+// The leader is killed under load, again and again. Clients of the
 // survivors, which never send anything again, see no error, and every event is
 // counted exactly once.
 func TestLeaderKilledAgainAndAgain(t *testing.T) {
 	loseLeaders(t, loss{"leader killed", (*Node).Kill, (*Node).Start}, numberFrom(t, killsVariable, 3))
 }
 
-// FAULTS 8: the same with a leader that is paused, for as long as it takes the
+// The same with a leader that is paused, for as long as it takes the
 // others to go on.
 func TestLeaderPausedAgainAndAgain(t *testing.T) {
 	loseLeaders(t, loss{"leader paused", (*Node).Pause, (*Node).Continue}, numberFrom(t, pausesVariable, 1))
@@ -121,7 +121,7 @@ func loseLeaderUnderLoad(t *testing.T, c *Cluster, l loss) (*trial, loadgen.Repo
 	return tr, report, f
 }
 
-// FAULTS 2: all nodes are killed while events are in flight, three times in a
+// All nodes are killed while events are in flight, three times in a
 // row. Every acknowledged event is there afterwards, and the load goes on to its
 // end.
 func TestAllKilledInMidLoad(t *testing.T) {

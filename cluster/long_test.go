@@ -27,7 +27,7 @@ func partitionTime(t *testing.T) time.Duration {
 	return d
 }
 
-// FAULTS 20: a node is cut off for long. First its links fail, while gossip still
+// A node is cut off for long. First its links fail, while gossip still
 // sees it; then it is paused, so that gossip gives it up too. It stays a voter, and
 // everybody finds it again.
 func TestLongPartition(t *testing.T) {
@@ -110,7 +110,7 @@ func (ch *chaos) wholeAgain(t *testing.T, after string) {
 	t.Logf("after %s: all ready after %s, all seen alive after %s", after, ready.Round(time.Millisecond), time.Since(healed).Round(time.Millisecond))
 }
 
-// FAULTS 8: the leader is paused for 4 s and continues, under load. No read is
+// The leader is paused for 4 s and continues, under load. No read is
 // from the past, and no acknowledgement is lost.
 func TestLeaderPausedForFourSeconds(t *testing.T) {
 	t.Parallel()

@@ -13,7 +13,7 @@ import (
 // links between them are whole.
 const healTime = 10 * time.Second
 
-// FAULTS 9: each two nodes are cut off from each other, both ways and one way,
+// Each two nodes are cut off from each other, both ways and one way,
 // while a third one reaches both, which is the bridge. The nodes that the leader
 // reaches take events all the while.
 func TestEachPairCutOff(t *testing.T) {

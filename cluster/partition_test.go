@@ -24,7 +24,7 @@ func linked(t *testing.T) (*Cluster, *Links) {
 	return c, links
 }
 
-// FAULTS 9: the leader is cut off from both others.
+// The leader is cut off from both others.
 func TestLeaderCutOff(t *testing.T) {
 	c, links := linked(t)
 	for name, fault := range map[string]func(*Links, *Node){
@@ -170,7 +170,7 @@ func (l *lonely) requireAckAfterAll(t *testing.T) {
 	require.NoError(t, <-l.patient, "what was in flight is stored once the partition has healed")
 }
 
-// FAULTS 10: the leader's replies to forwarded batches are lost after it has
+// The leader's replies to forwarded batches are lost after it has
 // applied them. The followers send the batches again; nothing is counted twice,
 // and each event is answered as the first time.
 func TestRepliesLostAfterTheCommit(t *testing.T) {

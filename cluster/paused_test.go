@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FAULTS 8: a leader is paused, the others go on, and reads that reached it in
+// A leader is paused, the others go on, and reads that reached it in
 // the meantime are waiting in its sockets when it continues. It still takes itself
 // for the leader then, and none of its answers may be from the past.
 func TestReadsOfAPausedLeaderAreNotFromThePast(t *testing.T) {

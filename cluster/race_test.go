@@ -129,7 +129,7 @@ func requireAllOnce(t *testing.T, c *Cluster, raced []racing) {
 	}
 }
 
-// FAULTS 11: one id is sent to three nodes at once, through changes of the leader.
+// One id is sent to three nodes at once, through changes of the leader.
 func TestOneIDAtThreeNodesThroughALeaderChange(t *testing.T) {
 	c, links := linked(t)
 	old, err := c.Leader(t.Context())

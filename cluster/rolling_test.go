@@ -14,7 +14,7 @@ import (
 // rollsVariable says how often all nodes are restarted.
 const rollsVariable = "ONCELOG_ROLLS"
 
-// FAULTS 21: all nodes are restarted, one after the other, under load. Clients
+// All nodes are restarted, one after the other, under load. Clients
 // that know all of them, and try again, see no error.
 func TestRollingRestart(t *testing.T) {
 	c := profiled(t)
@@ -55,7 +55,7 @@ func rollUnderLoad(t *testing.T, c *Cluster) (runs []failover) {
 	return runs
 }
 
-// FAULTS 21: a node is gone for good, with all its data, and another one comes in
+// A node is gone for good, with all its data, and another one comes in
 // its place under the same name. Clients of the others see no error, and the
 // voters are three again.
 func TestNodeGoneForGoodIsReplaced(t *testing.T) {

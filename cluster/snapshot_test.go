@@ -44,7 +44,7 @@ func awaitSnapshots(ctx context.Context, t *testing.T, c *Cluster, n *Node, more
 	}))
 }
 
-// FAULTS 14 and 15: each node is killed right after a snapshot, when its log is
+// Each node is killed right after a snapshot, when its log is
 // cut to next to nothing, and comes back when the others have moved on so far
 // that it needs theirs. Then all old ids are sent again.
 func TestKilledRightAfterSnapshots(t *testing.T) {

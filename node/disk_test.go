@@ -91,7 +91,7 @@ func (l *load) await(t *testing.T, more int64) {
 	require.Eventually(t, func() bool { return l.acked.Load() >= at+more }, 20*time.Second, time.Millisecond, "load runs")
 }
 
-// FAULTS 4 and 22: a node whose disk fails, be it once, stops, says why, and never
+// A node whose disk fails, be it once, stops, says why, and never
 // acknowledges again. The clients of the others see no error, and the node catches
 // up when its disk is back, under the same leader.
 func TestADiskThatFailsStopsItsNodeAlone(t *testing.T) {
@@ -158,7 +158,7 @@ func (l refusingLog) StoreLogs(logs []*raft.Log) error {
 	return l.guardedLog.StoreLogs(logs)
 }
 
-// FAULTS 22, hashicorp/raft#612: with Raft's pipelining, a follower that refused
+// hashicorp/raft#612: with Raft's pipelining, a follower that refused
 // one append could stay behind until its leader was restarted.
 func TestAFollowerThatRefusesAppendsCatchesUp(t *testing.T) {
 	t.Parallel()
@@ -192,7 +192,7 @@ func TestAFollowerThatRefusesAppendsCatchesUp(t *testing.T) {
 	require.Equal(t, term, leader.group.CurrentTerm(), "under the same leader, in the same term")
 }
 
-// FAULTS 6: a disk that hangs. Raft alone would let such a leader lead on.
+// A disk that hangs. Raft alone would let such a leader lead on.
 func TestADiskThatHangsStopsItsNode(t *testing.T) {
 	t.Parallel()
 	fault := new(atomic.Pointer[diskFault])
@@ -217,7 +217,7 @@ func TestADiskThatHangsStopsItsNode(t *testing.T) {
 	close(hold)
 }
 
-// FAULTS 7: whatever byte of a stopped node's tables is changed, it never serves
+// Whatever byte of a stopped node's tables is changed, it never serves
 // or passes on wrong data: it stops and names the file.
 func TestADamagedTableIsFoundAndNamed(t *testing.T) {
 	t.Parallel()

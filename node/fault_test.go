@@ -133,7 +133,7 @@ func bulky(from, to int) []oncelog.Event {
 	return es
 }
 
-// FAULTS 15, 14: the log is truncated all the time, and a follower that missed
+// The log is truncated all the time, and a follower that missed
 // the truncated part gets a snapshot.
 func TestAFollowerBehindTheLogGetsASnapshotAndKnowsEveryKey(t *testing.T) {
 	t.Parallel()
@@ -208,7 +208,7 @@ func (w *lossyWay) submit(ctx context.Context, command []byte) ([]store.Outcome,
 	return outcomes, err
 }
 
-// FAULTS 10: the reply is lost after the commit.
+// The reply is lost after the commit.
 func TestABatchWhoseReplyIsLostIsAppliedOnce(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t, func(*Config) {})
@@ -236,7 +236,7 @@ func TestABatchWhoseReplyIsLostIsAppliedOnce(t *testing.T) {
 	requireLevel(t, nodes, store.Counters{Received: 60, Unique: 30, Duplicates: 30})
 }
 
-// FAULTS 16: a node that lost its disk returns at its old address while another
+// A node that lost its disk returns at its old address while another
 // voter is away. Two of three have to remember what was acknowledged.
 func TestAWipedNodeHasNoVoteUntilItIsLevel(t *testing.T) {
 	t.Parallel()
@@ -279,7 +279,7 @@ func TestAWipedNodeHasNoVoteUntilItIsLevel(t *testing.T) {
 	}
 }
 
-// FAULTS 23: a new leader has nothing to commit of its own.
+// A new leader has nothing to commit of its own.
 func TestAReadRightAfterAnElectionAnswers(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t, func(*Config) {})

@@ -30,7 +30,7 @@ func firstFormat(t *testing.T) string {
 // What the version that wrote the directory told of it.
 const firstFormatDigest = "sha256:9dd434c27977497a889dd618797be37312d6d27d68c00643ea834ad2f64cf34c"
 
-// FAULTS 26: what the first version wrote is read by this one, to the byte.
+// What the first version wrote is read by this one, to the byte.
 func TestTheFirstFormatOpens(t *testing.T) {
 	t.Parallel()
 	c := testNode(t, "format-1")

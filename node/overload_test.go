@@ -81,7 +81,7 @@ func (p *publishers) work(ctx context.Context) {
 
 var largeText = string(bytesOf('x', 32<<10))
 
-// FAULTS 25: ten times what keeps three nodes busy. What is too much is refused, as
+// Ten times what keeps three nodes busy. What is too much is refused, as
 // much is stored as before, and nothing is left in doubt and sent again.
 func TestTenTimesWhatIsPossible(t *testing.T) {
 	t.Parallel()

@@ -316,7 +316,7 @@ func (p *powered) missing() (missing []oncelog.Receipt) {
 	return missing
 }
 
-// FAULTS 3: all nodes lose power at once, again and again, at points drawn by lot.
+// All nodes lose power at once, again and again, at points drawn by lot.
 // Whatever a client had a receipt for is there afterwards, under its id, and the
 // nodes agree. What was published after the power was gone never happened.
 func TestPowerLossOfAllNodesLosesNothingAcknowledged(t *testing.T) {

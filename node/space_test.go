@@ -12,7 +12,7 @@ import (
 	"github.com/oncelog/oncelog"
 )
 
-// FAULTS 5: a node whose disk is nearly full takes no events, reads on, says that
+// A node whose disk is nearly full takes no events, reads on, says that
 // it is not ready and hands leadership over; with room it is a node as before.
 func TestADiskThatIsNearlyFull(t *testing.T) {
 	t.Parallel()

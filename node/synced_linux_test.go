@@ -38,7 +38,7 @@ func unsynced(t *testing.T, dir string) (pages uint64, err error) {
 	return pages, walk
 }
 
-// FAULTS 3: what a log store has taken is on the disk when it answers, by the
+// What a log store has taken is on the disk when it answers, by the
 // kernel's own account.
 func TestWhatTheLogHasTakenIsOnTheDisk(t *testing.T) {
 	t.Parallel()

@@ -39,7 +39,7 @@ func laterCommands() map[string][]byte {
 	}
 }
 
-// FAULTS 26: a newer leader puts a command into the log that this node does not
+// A newer leader puts a command into the log that this node does not
 // know. It must not pass it over, so it stops, now and at each start, and says
 // what to do.
 func TestACommandOfALaterVersionStopsTheNode(t *testing.T) {

@@ -117,7 +117,8 @@ func (l *leadership) leads() (term uint64, err error) {
 	return term, nil
 }
 
-// transfer hands leadership to the node to, or to any where to is uuid.Nil.
+// transfer hands leadership to the node to, or to any where to is uuid.Nil. It is an
+// oncelog.ErrUnavailable where nobody takes it in time.
 func (l *leadership) transfer(to uuid.UUID) error {
 	if l.group.State() != raft.Leader {
 		return errNotLeader
@@ -126,14 +127,22 @@ func (l *leadership) transfer(to uuid.UUID) error {
 		return nil
 	}
 	if to == uuid.Nil {
-		return l.group.LeadershipTransfer().Error()
+		return notTaken(l.group.LeadershipTransfer())
 	}
 	for _, s := range l.group.fsm.Configuration().Servers {
 		if string(s.ID) == to.String() && s.Suffrage == raft.Voter {
-			return l.group.LeadershipTransferToServer(s.ID, s.Address).Error()
+			return notTaken(l.group.LeadershipTransferToServer(s.ID, s.Address))
 		}
 	}
 	return fmt.Errorf("%w: no voter has the id %s", oncelog.ErrNotFound, to)
+}
+
+// notTaken is why a transfer came to nothing, or nil.
+func notTaken(transfer raft.Future) error {
+	if err := transfer.Error(); err != nil {
+		return fmt.Errorf("%w: leadership was not handed over: %w", oncelog.ErrUnavailable, err)
+	}
+	return nil
 }
 
 // await waits until the leader moves, or ctx ends.

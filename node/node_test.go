@@ -224,6 +224,16 @@ func TestLeadershipIsHandedOver(t *testing.T) {
 	}
 }
 
+// Nobody is there to take it: that is for the caller to know, and no fault of the node.
+func TestLeadershipThatIsNotTaken(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t, func(*Config) {})
+	leader, others := leaderOf(t, nodes)
+	require.NoError(t, others[0].Close())
+	err := leader.leadership.transfer(others[0].identity.get().NodeID)
+	require.ErrorIs(t, err, oncelog.ErrUnavailable)
+}
+
 func TestANameThatIsTakenStopsTheNewcomer(t *testing.T) {
 	t.Parallel()
 	first := start(t, testNode(t, "n1"))

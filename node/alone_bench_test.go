@@ -31,7 +31,7 @@ func BenchmarkPublishAlone(b *testing.B) {
 	event := benchEvents(1, &next)[0]
 	publish := func() {
 		body := fmt.Sprintf(`{"topic":"order","event_id":"alone-%d","timestamp":"2026-01-01T00:00:00Z","source":"bench","payload":%s}`, next.Add(1), event.Payload)
-		resp, err := http.Post("http://"+leader.Addr()+"/publish", "application/json", bytes.NewBufferString(body)) //nolint:noctx // It ends with the node.
+		resp, err := http.Post("http://"+leader.Addr()+"/publish", "application/json", bytes.NewBufferString(body))
 		require.NoError(b, err)
 		_, err = io.Copy(io.Discard, resp.Body)
 		require.NoError(b, err)
@@ -73,7 +73,7 @@ func milliseconds(of []time.Duration) float64 {
 // echoing is a connection that answers what it is sent.
 func echoing(b *testing.B) net.Conn {
 	b.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // On loopback, at once.
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, listener.Close()) })
 	go func() {
@@ -82,7 +82,7 @@ func echoing(b *testing.B) net.Conn {
 			_ = conn.Close()
 		}
 	}()
-	conn, err := net.Dial("tcp", listener.Addr().String()) //nolint:noctx // On loopback, at once.
+	conn, err := net.Dial("tcp", listener.Addr().String())
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, conn.Close()) })
 	return conn

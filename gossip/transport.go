@@ -10,11 +10,13 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// transport is memberlist's own, but that Shutdown also ends what was dialed:
-// a node that closes does not wait for a peer that is silent.
+// transport is memberlist's own, but that Shutdown also ends what was dialed (a node
+// that closes does not wait for a peer that is silent), and that the connections
+// that others open are bounded.
 type transport struct {
 	*memberlist.NetTransport
-	bound *net.TCPAddr
+	bound   *net.TCPAddr
+	streams *streams
 	// ctx ends with Shutdown, and with it every connection dialed.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -40,6 +42,7 @@ func listen(addr string, logger *log.Logger) (*transport, error) {
 	return &transport{
 		NetTransport: nt,
 		bound:        &net.TCPAddr{IP: bind.IP, Port: nt.GetAutoBindPort()},
+		streams:      newStreams(ctx, nt.StreamCh()),
 		ctx:          ctx,
 		cancel:       cancel,
 	}, nil
@@ -76,10 +79,15 @@ func (t *transport) DialAddressTimeout(addr memberlist.Address, timeout time.Dur
 	return &dialed{Conn: conn, stop: stop}, nil
 }
 
+// StreamCh implements [memberlist.Transport].
+func (t *transport) StreamCh() <-chan net.Conn { return t.streams.out }
+
 // Shutdown implements [memberlist.Transport].
 func (t *transport) Shutdown() error {
 	t.cancel()
-	return t.NetTransport.Shutdown()
+	err := t.NetTransport.Shutdown()
+	t.streams.end()
+	return err
 }
 
 // dialed is a connection that its transport may close first.

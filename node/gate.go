@@ -34,6 +34,10 @@ type gate struct {
 
 	shut  context.CancelFunc
 	tasks sync.WaitGroup
+
+	// beats guards closed, and is held for reading while a heartbeat is answered.
+	beats  sync.RWMutex
+	closed bool
 }
 
 func newGate(t *raft.NetworkTransport, l *guardedLog, logger *slog.Logger, outdated func()) *gate {
@@ -59,9 +63,29 @@ func (g *gate) open(term func() uint64) {
 	})
 }
 
-// Close ends the transport, and waits for what the gate has under way.
+// SetHeartbeatHandler implements raft.Transport. Raft answers a heartbeat on the
+// connection's own goroutine, which its end does not wait for: a late one could write a
+// term into a log that is closed.
+func (g *gate) SetHeartbeatHandler(handle func(raft.RPC)) {
+	g.NetworkTransport.SetHeartbeatHandler(g.untilClosed(handle))
+}
+
+func (g *gate) untilClosed(handle func(raft.RPC)) func(raft.RPC) {
+	return func(rpc raft.RPC) {
+		g.beats.RLock()
+		defer g.beats.RUnlock()
+		if !g.closed {
+			handle(rpc)
+		}
+	}
+}
+
+// Close ends the transport, and waits for what the gate and heartbeats have under way.
 func (g *gate) Close() error {
 	err := g.NetworkTransport.Close()
+	g.beats.Lock()
+	g.closed = true
+	g.beats.Unlock()
 	if g.shut != nil {
 		g.shut()
 	}

@@ -142,3 +142,29 @@ func TestASnapshotThatEndsWithinTheLogLosesNothing(t *testing.T) {
 		require.NoError(t, follower.group.log.GetLog(i, &entry), "entry %d of %d to %d", i, first, last)
 	}
 }
+
+// Raft answers heartbeats on goroutines that its end does not wait for. The gate does:
+// behind it, the log is closed.
+func TestGateWaitsForHeartbeats(t *testing.T) {
+	t.Parallel()
+	g := newGate(raft.NewNetworkTransport(raftStreams{newStreamListener("the test"), nil}, 1, time.Second, io.Discard), nil, nil, nil)
+	begun, goOn, answered := make(chan struct{}), make(chan struct{}), false
+	beat := g.untilClosed(func(raft.RPC) {
+		close(begun)
+		<-goOn
+		answered = true
+	})
+	go beat(raft.RPC{})
+	<-begun
+	closed := make(chan error, 1)
+	go func() { closed <- g.Close() }()
+	select {
+	case <-closed:
+		require.Fail(t, "a heartbeat is being answered")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(goOn)
+	require.NoError(t, <-closed)
+	require.True(t, answered)
+	beat(raft.RPC{}) // would close begun again
+}

@@ -105,7 +105,7 @@ func startThree(t *testing.T) []*Node {
 func awaitReady(t *testing.T, nodes ...*Node) {
 	t.Helper()
 	for _, n := range nodes {
-		require.Eventually(t, func() bool { return n.Ready(t.Context()) == nil }, 20*time.Second, 20*time.Millisecond,
+		require.Eventually(t, func() bool { return n.Ready(t.Context()) == nil }, time.Minute, 20*time.Millisecond,
 			"node %s is not ready: %v", n.config.Name, n.Ready(t.Context()))
 	}
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -116,7 +117,7 @@ func TestTwoSurvivorsRecoverTogether(t *testing.T) {
 
 // Nodes that were given up return with their old directories, which have a majority
 // of the old voters. They are members no more, and find out: before Raft starts, where
-// they meet the others at once, or else soon.
+// they can ask the others at once, or else soon.
 func TestNodesThatWereGivenUpStayOut(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t, func(c *Config) { c.Timing = patientTiming })
@@ -132,8 +133,12 @@ func TestNodesThatWereGivenUpStayOut(t *testing.T) {
 	last.restart()
 	awaitReady(t, last.Node)
 
-	_, err := New(meets.c)
-	require.ErrorIs(t, err, ErrLeft)
+	id, err := openIdentity(meets.c.DataDir, meets.c.Name)
+	require.NoError(t, err)
+	asks := &standing{identity: id, gossip: last.gossip, caller: last.caller}
+	require.Eventually(t, func() bool { return errors.Is(asks.claim(t.Context(), meets.c.DataDir), ErrLeft) },
+		20*time.Second, 10*time.Millisecond, "whoever can be asked says so")
+	require.NoError(t, id.Close())
 	lonely.c.Join, lonely.c.BootstrapExpect = nil, 1
 	lonely.restart() // the others will find it
 	awaitEnd(t, lonely)

@@ -134,10 +134,13 @@ func (l *lonely) publish(ctx context.Context) {
 		l.impatient <- err
 	}()
 	go func() {
+		// The load may end before it is answered.
+		patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultPatience)
+		defer cancel()
 		c, err := client.New([]string{l.node.URL()})
 		if err == nil {
 			defer c.Close()
-			_, err = c.Publish(ctx, anEvent(l.topic, "patient"))
+			_, err = c.Publish(patient, anEvent(l.topic, "patient"))
 			l.resent = c.Resent()
 		}
 		l.patient <- err

@@ -159,8 +159,8 @@ func TestGateWaitsForHeartbeats(t *testing.T) {
 	closed := make(chan error, 1)
 	go func() { closed <- g.Close() }()
 	select {
-	case <-closed:
-		require.Fail(t, "a heartbeat is being answered")
+	case err := <-closed:
+		require.Fail(t, "a heartbeat is being answered", "%v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(goOn)

@@ -49,8 +49,9 @@ type failover struct {
 	Opened  float64 `json:"opened_ms"`
 	// Gap is the longest time without an acknowledged event, as the clients saw it.
 	Gap float64 `json:"gap_ms"`
-	// Noticed says that the survivors did not have to wait for a time-out.
-	Noticed bool `json:"noticed"`
+	// Agreed says that the survivors agreed on the loss, and had no need of Raft's own
+	// time-outs.
+	Agreed bool `json:"agreed"`
 }
 
 // failovers are many, and the machine that they were measured on.
@@ -92,10 +93,10 @@ var failoverSteps = []struct {
 func (f *failovers) tell(t *testing.T) {
 	t.Helper()
 	f.Summary = make(map[string]Spread)
-	noticed := 0
+	agreed := 0
 	for _, r := range f.Runs {
-		if r.Noticed {
-			noticed++
+		if r.Agreed {
+			agreed++
 		}
 	}
 	w := table.NewWriter()
@@ -118,8 +119,8 @@ func (f *failovers) tell(t *testing.T) {
 		cell := func(v float64) string { return fmt.Sprintf("%.0f", v) }
 		w.AppendRow(table.Row{step.name, cell(s.Least), cell(s.Median), cell(values[(len(values)-1)*9/10]), cell(s.Greatest)})
 	}
-	t.Logf("%s, %d times, profile %s; %d noticed without a time-out; load average before: %s\n%s",
-		f.What, len(f.Runs), f.Profile, noticed, f.Load, w.Render())
+	t.Logf("%s, %d times, profile %s; %d by agreement; load average before: %s\n%s",
+		f.What, len(f.Runs), f.Profile, agreed, f.Load, w.Render())
 	if dir := os.Getenv(reportVariable); dir != "" {
 		data, err := json.MarshalIndent(f, "", "  ")
 		require.NoError(t, err)
@@ -128,6 +129,9 @@ func (f *failovers) tell(t *testing.T) {
 	}
 }
 
+// takenOver is what the node logs that stands for election by agreement.
+const takenOver = `msg="the leader is lost: standing for election"`
+
 // steps reads from the survivors' logs what they did since a moment.
 func (f *failover) steps(t *testing.T, survivors []*Node, since time.Time) {
 	t.Helper()
@@ -135,7 +139,7 @@ func (f *failover) steps(t *testing.T, survivors []*Node, since time.Time) {
 		at      *float64
 		message string
 	}{
-		{&f.Stood, `msg="the leader has ended: standing for election"`},
+		{&f.Stood, takenOver},
 		{&f.Stood, `msg="heartbeat timeout reached, starting election"`},
 		{&f.Elected, `msg="election won"`},
 		{&f.Opened, `msg=leading `},
@@ -146,7 +150,7 @@ func (f *failover) steps(t *testing.T, survivors []*Node, since time.Time) {
 			if ok && (*step.at == 0 || ms < *step.at) {
 				*step.at = ms
 			}
-			f.Noticed = f.Noticed || ok && strings.Contains(step.message, "has ended")
+			f.Agreed = f.Agreed || ok && step.message == takenOver
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 // patientTiming is for tests in which nobody else has to lead however busy the
 // machine is.
-var patientTiming = Timing{Heartbeat: 1500 * time.Millisecond, Election: 1500 * time.Millisecond, Lease: 1200 * time.Millisecond}
+var patientTiming = Timing{Heartbeat: 1500 * time.Millisecond, Election: 2250 * time.Millisecond, Lease: 1200 * time.Millisecond}
 
 // wrongClock is off by so many nanoseconds.
 type wrongClock struct{ atomic.Int64 }

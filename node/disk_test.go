@@ -167,7 +167,7 @@ func TestAFollowerThatRefusesAppendsCatchesUp(t *testing.T) {
 		refused := new(atomic.Int64)
 		refusals[c.Name] = refused
 		c.appends = func(l *guardedLog) raft.LogStore { return refusingLog{l, refused} }
-		c.Timing = Timing{Heartbeat: 1500 * time.Millisecond, Election: 1500 * time.Millisecond, Lease: 1200 * time.Millisecond}
+		c.Timing = Timing{Heartbeat: 1500 * time.Millisecond, Election: 2250 * time.Millisecond, Lease: 1200 * time.Millisecond}
 	})
 	leader, others := leaderOf(t, nodes)
 	refusing := others[0]

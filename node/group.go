@@ -164,8 +164,7 @@ func (g *group) newRaft(c *raft.Config, logs raft.LogStore) (r *raft.Raft, err e
 func raftConfig(c Config, id *identity, logger hclog.Logger) *raft.Config {
 	r := raft.DefaultConfig()
 	r.LocalID = raft.ServerID(id.get().NodeID.String())
-	r.HeartbeatTimeout = c.Timing.Heartbeat
-	r.ElectionTimeout = c.Timing.Election
+	r.HeartbeatTimeout, r.ElectionTimeout = c.Timing.raft()
 	r.LeaderLeaseTimeout = c.Timing.Lease
 	r.CommitTimeout = commitTimeout
 	r.MaxAppendEntries = maxAppendEntries

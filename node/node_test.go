@@ -57,7 +57,7 @@ func (l *lockedBuffer) String() string {
 }
 
 // testTiming makes elections quick where nothing else runs.
-var testTiming = Timing{Heartbeat: 250 * time.Millisecond, Election: 250 * time.Millisecond, Lease: 200 * time.Millisecond}
+var testTiming = Timing{Heartbeat: 250 * time.Millisecond, Election: 375 * time.Millisecond, Lease: 200 * time.Millisecond}
 
 // testNode is the configuration of a node on free ports.
 func testNode(t *testing.T, name string, join ...string) Config {

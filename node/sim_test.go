@@ -62,6 +62,8 @@ type simNode struct {
 	// shunned says that the node has no Raft streams, and that nobody is at its port
 	// for the others; its calls go through. It can not know that it has "ended".
 	shunned bool
+	// unplugged says that the node has no Raft streams, though it answers at its port.
+	unplugged bool
 	// cut is closed when what the node sends and is sent goes through again; nil
 	// where it does.
 	cut chan struct{}
@@ -168,7 +170,7 @@ func (n *simNode) start() {
 	l.reader = newReader(l.leadership, l.group, caller)
 	l.takeover = &takeover{
 		leadership: l.leadership, group: l.group, streams: l.streams, caller: caller, logger: logger, patience: n.world.timing.Heartbeat,
-		dial: func(ctx context.Context, id uuid.UUID, _ streamKind) (net.Conn, error) { return n.dial(ctx, id) },
+		dial: n.dial,
 	}
 	l.calls.HandleFunc("POST "+pathIndex, handle(l.reader.serveIndex))
 	l.calls.HandleFunc("POST "+pathConfirm, handle(l.reader.serveTerm))
@@ -204,16 +206,19 @@ func (n *simNode) kill() {
 }
 
 // dial connects to a node as the kernel does: at once, or not at all.
-func (n *simNode) dial(ctx context.Context, id uuid.UUID) (net.Conn, error) {
+func (n *simNode) dial(ctx context.Context, id uuid.UUID, kind streamKind) (net.Conn, error) {
 	to := n.world.node(id)
 	if err := pass(ctx, n, to); err != nil {
 		return nil, err
 	}
 	life := to.life()
-	if life == nil || to.isShunned() || n.isShunned() {
+	if life == nil || n.life() == nil || n.apart(to, kind) {
 		return nil, syscall.ECONNREFUSED
 	}
 	near, far := net.Pipe()
+	if kind != streamRaft {
+		return near, far.Close()
+	}
 	if !life.streams.hand(ctx, newSimConn(far, to, n), n.id) {
 		return nil, io.EOF
 	}
@@ -240,19 +245,37 @@ func pass(ctx context.Context, ends ...*simNode) error {
 	return nil
 }
 
-func (n *simNode) isShunned() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.shunned
+// apart tells whether two nodes can not connect.
+func (n *simNode) apart(to *simNode, kind streamKind) bool {
+	for _, end := range []*simNode{n, to} {
+		end.mu.Lock()
+		apart := end.shunned || end.unplugged && kind == streamRaft
+		end.mu.Unlock()
+		if apart {
+			return true
+		}
+	}
+	return false
 }
 
 // shun makes the others take a node for ended, or takes that back.
 func (n *simNode) shun(shunned bool) {
 	n.mu.Lock()
 	n.shunned = shunned
-	l := n.simLife
 	n.mu.Unlock()
-	if l != nil && shunned {
+	n.dropStreams()
+}
+
+// unplug cuts a node's Raft streams, or lets it have them again.
+func (n *simNode) unplug(unplugged bool) {
+	n.mu.Lock()
+	n.unplugged = unplugged
+	n.mu.Unlock()
+	n.dropStreams()
+}
+
+func (n *simNode) dropStreams() {
+	if l := n.life(); l != nil {
 		dropStreams(l.streams)
 	}
 }
@@ -304,12 +327,13 @@ type simStreams struct {
 func (s simStreams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	conn, err := s.node.dial(ctx, uuid.MustParse(string(address[:36])))
+	to := uuid.MustParse(string(address[:36]))
+	conn, err := s.node.dial(ctx, to, streamRaft)
 	if err != nil {
 		return nil, err
 	}
 	tracked, ok := s.track(conn, uuid.Nil)
-	if !ok {
+	if !ok || s.node.apart(s.node.world.node(to), streamRaft) {
 		return nil, errors.Join(net.ErrClosed, conn.Close())
 	}
 	return tracked, nil
@@ -482,7 +506,7 @@ func simFaults() map[string]simFault {
 		"shunned": {func(n *simNode) { n.shun(true) }, func(n *simNode) { n.shun(false) }, atOnce},
 		"silent": {
 			func(n *simNode) { n.silence(true) }, func(n *simNode) { n.silence(false) },
-			func(t Timing) time.Duration { return 3*t.Heartbeat + 5*t.Election },
+			func(t Timing) time.Duration { return t.Heartbeat*3/2 + 100*time.Millisecond },
 		},
 	}
 }
@@ -505,7 +529,7 @@ func TestSimulatedElections(t *testing.T) {
 }
 
 // simElections is how many leaders are lost in one simulation.
-const simElections = 30
+const simElections = 20
 
 func simulate(t *testing.T, timing Timing, fault simFault) {
 	w := newSimWorld(t, timing)
@@ -532,4 +556,25 @@ func simulate(t *testing.T, timing Timing, fault simFault) {
 	slices.Sort(took)
 	t.Logf("%d leaders lost, another led after %s, at most %s", len(took), took[len(took)/2], took[len(took)-1])
 	require.LessOrEqual(t, took[len(took)-1], fault.within(timing))
+}
+
+// A leader that has lost all its Raft streams, but answers at its port, is left in
+// place: it gets them back.
+func TestSimulatedLeaderWithoutStreamsStays(t *testing.T) {
+	t.Parallel()
+	timing, err := RaftDefault.Timing()
+	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		w := newSimWorld(t, timing)
+		defer w.close()
+		leader := w.settle()
+		term := leader.group.CurrentTerm()
+		for range simElections {
+			leader.unplug(true)
+			time.Sleep(timing.Heartbeat / 10)
+			leader.unplug(false)
+			require.Equal(t, leader.id, w.settle().id)
+			require.Equal(t, term, leader.group.CurrentTerm(), "there was no election")
+		}
+	})
 }

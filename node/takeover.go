@@ -23,24 +23,32 @@ const (
 	// takeoverAsk bounds one question to another voter, and one look at the old
 	// leader's port.
 	takeoverAsk = 200 * time.Millisecond
-	// takeoverPause is the wait before voters are asked again; it doubles each time.
-	takeoverPause = 5 * time.Millisecond
+	// takeoverPause is the wait before voters are asked again; it doubles each time, up
+	// to takeoverMaxPause.
+	takeoverPause    = 5 * time.Millisecond
+	takeoverMaxPause = 40 * time.Millisecond
+	// takeoverLooks is how often the leader is looked at in the time that it may be
+	// silent.
+	takeoverLooks = 10
 )
 
-// takeover has a leader whose process has ended followed at once, and not when
-// Raft's time-outs are over. The kernel closes the connections of a process that
-// dies, so its followers know; a pause, a cut cable or a dead machine close none,
-// and are left to the time-outs.
+// takeover has a lost leader followed as soon as the voters agree that it is lost, and
+// not when Raft's time-outs, which go by chance, have ended on each of them.
 //
-// A voter to which the leader has no Raft stream any more, and at whose port nobody
-// answers, asks the others whether they see the same. If a quorum does, it can not
-// lead: it would need one of them. Of those the one with the longest log, and of
+// A voter takes the leader for lost that has been silent for the heartbeat time-out, or
+// sooner, if its process has ended: the kernel closes the connections of a process that
+// dies, so no Raft stream of it is open any more, and nobody answers at its port. A
+// pause, a cut cable or a dead machine close none.
+//
+// It then asks the others whether they see the same. If a quorum does, the leader can
+// not lead: it would need one of them. Of those the one with the longest log, and of
 // equals the lowest id, stands for election. The questions take the place of Raft's
-// pre-vote, so no two stand against each other, and none stands against a leader
-// that others still hear.
+// pre-vote, so no two stand against each other, and none stands against a leader that
+// others still hear.
 //
 // That a node stands early is never wrong, only perhaps in vain: an election is
-// decided by Raft.
+// decided by Raft. So its own time-outs stay, somewhat longer, for what the voters do
+// not agree on.
 type takeover struct {
 	leadership *leadership
 	group      *group
@@ -48,11 +56,11 @@ type takeover struct {
 	caller     *caller
 	dial       func(ctx context.Context, id uuid.UUID, kind streamKind) (net.Conn, error)
 	logger     *slog.Logger
-	// patience is Raft's own; after it nothing is gained any more.
+	// patience is how long the leader may be silent.
 	patience time.Duration
 }
 
-// vacancy is the place of a leader that has ended, and the term in which it led.
+// vacancy is the place of a leader that is lost, and the term in which it led.
 type vacancy struct {
 	Leader uuid.UUID `json:"leader"`
 	Term   uint64    `json:"term"`
@@ -65,30 +73,42 @@ type claim struct {
 	Index  uint64 `json:"index"`
 }
 
-// run watches the leader's streams until ctx ends.
+// run watches the leader until ctx ends. It looks twice before it takes a leader for
+// silent: a node that was stopped itself, or had to wait for a processor, finds at the
+// second look what the leader has sent meanwhile.
 func (t *takeover) run(ctx context.Context) {
-	for {
+	for suspected := false; ; {
 		select {
 		case <-t.streams.silent:
 			t.follow(ctx)
+		case <-time.After(max(t.patience-t.silence(), t.patience/takeoverLooks)):
+			before := suspected
+			suspected = t.silence() >= t.patience
+			if before && suspected {
+				t.follow(ctx)
+			}
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
+// silence is how long nothing has been heard of the leader.
+func (t *takeover) silence() time.Duration { return time.Since(t.group.LastContact()) }
+
 // follow tries until there is another leader, or the old one shows up.
 func (t *takeover) follow(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, t.patience)
 	defer cancel()
 	lost, vacant := t.vacancy()
-	for pause := takeoverPause; vacant; pause *= 2 {
+	for pause := takeoverPause; vacant; pause = min(2*pause, takeoverMaxPause) {
 		stands := t.mayStand(ctx, lost)
 		if now, still := t.vacancy(); !still || now != lost {
 			return
 		}
 		if stands {
-			t.logger.Info("the leader has ended: standing for election", "leader", lost.Leader.String(), "term", lost.Term)
+			t.logger.Info("the leader is lost: standing for election", "leader", lost.Leader.String(), "term", lost.Term,
+				"silent", t.silence().Round(time.Millisecond).String())
 			t.group.gate.stand(ctx)
 			return
 		}
@@ -100,12 +120,12 @@ func (t *takeover) follow(ctx context.Context) {
 	}
 }
 
-// vacancy is that of the leader that this node follows, if it is silent.
+// vacancy is that of the leader that this node follows, if it may be lost.
 func (t *takeover) vacancy() (vacancy, bool) {
 	term := t.group.CurrentTerm()
 	leader, known, _ := t.leadership.leader()
-	silent := known && t.group.State() == raft.Follower && !t.streams.connected(leader)
-	return vacancy{Leader: leader, Term: term}, silent
+	follows := known && leader != t.leadership.self && t.group.State() == raft.Follower
+	return vacancy{Leader: leader, Term: term}, follows && (!t.streams.connected(leader) || t.silence() >= t.patience)
 }
 
 // mayStand tells whether this node is the one to stand for election.
@@ -159,12 +179,12 @@ func (t *takeover) serveVacancy(ctx context.Context, lost vacancy) (claim, error
 	return t.claim(ctx, lost), nil
 }
 
-// claim is this node's view. Its log is at its end then: the stream of a dead leader
-// ends when all that came over it has been answered.
+// claim is this node's view. The log of a voter whose leader has ended is at its end:
+// a stream is closed when all that came over it has been answered.
 func (t *takeover) claim(ctx context.Context, lost vacancy) claim {
 	leader, known, _ := t.leadership.leader()
 	moved := known && leader != lost.Leader || t.group.CurrentTerm() != lost.Term
-	if moved || t.streams.connected(lost.Leader) || !t.ended(ctx, lost.Leader) {
+	if moved || t.silence() < t.patience && (t.streams.connected(lost.Leader) || !t.ended(ctx, lost.Leader)) {
 		return claim{}
 	}
 	last, err := t.group.lastEntry()

@@ -41,7 +41,7 @@ func TestOneVoterStandsForElection(t *testing.T) {
 func startPatient(t *testing.T) []*restartable {
 	t.Helper()
 	nodes := startCluster(t, func(c *Config) {
-		c.Timing = Timing{Heartbeat: 2 * time.Second, Election: 2 * time.Second, Lease: 2 * time.Second}
+		c.Timing = Timing{Heartbeat: 3 * time.Second, Election: 4500 * time.Millisecond, Lease: 3 * time.Second}
 	})
 	for _, n := range nodes {
 		before := n.group.ReloadableConfig()

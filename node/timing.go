@@ -21,15 +21,25 @@ const (
 	RaftSlow RaftProfile = "slow"
 )
 
-// Timing is a set of Raft time-outs.
+// Timing is a set of time-outs.
 type Timing struct {
-	// Heartbeat is how long a follower waits for a sign of the leader, which gives
-	// five or more in that time, 50 ms to 1 min. Election is how long a candidate
-	// waits for votes, from Heartbeat on. Each is up to twice that by chance.
-	Heartbeat, Election time.Duration
+	// Heartbeat is how long a leader may be silent before its followers ask each other
+	// whether it is lost, 50 ms or more. It gives three signs in that time at least,
+	// many more if its disk is not busy. Where the followers do not agree, each waits
+	// for half as long again, and up to twice that by chance.
+	Heartbeat time.Duration
+	// Election is how long a candidate waits for votes, up to twice that by chance: from
+	// Heartbeat to 1 min. Raft waits for one and a half times Heartbeat at least.
+	Election time.Duration
 	// Lease is how long a leader leads without hearing from a quorum, from half of
 	// Heartbeat to Heartbeat.
 	Lease time.Duration
+}
+
+// raft returns Raft's own time-outs of followers and candidates.
+func (t Timing) raft() (heartbeat, election time.Duration) {
+	heartbeat = t.Heartbeat * 3 / 2
+	return heartbeat, max(heartbeat, t.Election)
 }
 
 const (
@@ -41,11 +51,11 @@ const (
 func (p RaftProfile) Timing() (Timing, error) {
 	switch p {
 	case RaftFast:
-		return Timing{Heartbeat: 200 * time.Millisecond, Election: 200 * time.Millisecond, Lease: 150 * time.Millisecond}, nil
+		return Timing{Heartbeat: 200 * time.Millisecond, Election: 300 * time.Millisecond, Lease: 150 * time.Millisecond}, nil
 	case RaftDefault:
-		return Timing{Heartbeat: 500 * time.Millisecond, Election: 500 * time.Millisecond, Lease: 400 * time.Millisecond}, nil
+		return Timing{Heartbeat: 500 * time.Millisecond, Election: 750 * time.Millisecond, Lease: 400 * time.Millisecond}, nil
 	case RaftSlow:
-		return Timing{Heartbeat: 2 * time.Second, Election: 2 * time.Second, Lease: 1500 * time.Millisecond}, nil
+		return Timing{Heartbeat: 2 * time.Second, Election: 3 * time.Second, Lease: 1500 * time.Millisecond}, nil
 	default:
 		return Timing{}, fmt.Errorf("raft profile %q: must be %s, %s or %s", p, RaftFast, RaftDefault, RaftSlow)
 	}

@@ -110,7 +110,7 @@ func loseLeaderUnderLoad(t *testing.T, c *Cluster, l loss) (*trial, loadgen.Repo
 		next, err := c.Leader(ctx)
 		require.NoError(t, err)
 		require.NotEqual(t, old.Name(), next.Name())
-		require.NoError(t, tr.meter.reach(ctx, tr.meter.count()+between), "writes flow again")
+		require.NoError(t, tr.meter.reach(ctx, lost+between), "writes flow again")
 		f.Gap = float64(tr.meter.longestGap()) / float64(time.Millisecond)
 		f.steps(t, survivors, since)
 		require.NoError(t, l.mend(old))

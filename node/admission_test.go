@@ -132,6 +132,7 @@ func TestProposerRefusesWhatWouldComeTooLate(t *testing.T) {
 			require.GreaterOrEqual(t, many.stored, few.stored*95/100, "%+v after %+v", many, few)
 			require.Less(t, many.slowest, 5*time.Second)
 			require.Positive(t, many.refused)
+			require.Less(t, many.refused, 4*400, "each is told its own turn")
 		})
 	}
 }

@@ -107,7 +107,9 @@ func TestTenTimesWhatIsPossible(t *testing.T) {
 	overloaded := p.run(160, func() bool { return p.refused.Load() > 0 }, 6*time.Second)
 	again := p.run(16, some, 4*time.Second)
 	t.Logf("%.0f events a second, then %.0f, then %.0f; %d requests were refused", busy, overloaded, again, p.refused.Load())
-	require.GreaterOrEqual(t, overloaded, 0.9*min(busy, again), "of what it was before, or is after, if the machine has other work")
+	// Refused by bytes alone it is a quarter; the rest of the room is for a machine
+	// that has other work.
+	require.GreaterOrEqual(t, overloaded, 0.6*min(busy, again))
 	stored := uint64(p.acked.Load())
 	requireLevel(t, nodes, store.Counters{Received: stored, Unique: stored})
 }

@@ -66,6 +66,7 @@ func testNode(t *testing.T, name string, join ...string) Config {
 		Name: name, DataDir: filepath.Join(t.TempDir(), name),
 		HTTPAddr: "127.0.0.1:0", RaftAddr: "127.0.0.1:0", GossipAddr: "127.0.0.1:0",
 		Join: join, Timing: testTiming,
+		CacheBytes: 1 << 20, FilterBytes: 1 << 20, // many nodes run at once
 		Logger: logOf(t),
 	}
 }

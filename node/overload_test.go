@@ -96,7 +96,6 @@ var largePayload = fmt.Appendf(nil, `{"text":"%s"}`, bytesOf('x', 32<<10))
 func TestTenTimesWhatIsPossible(t *testing.T) {
 	t.Parallel()
 	nodes := startCluster(t, func(c *Config) {
-		c.RequestTimeout = 5 * time.Second
 		c.Timing = Timing{Heartbeat: 3 * time.Second, Election: 3 * time.Second, Lease: 2 * time.Second}
 		c.disk = func(s logStore) logStore { return pacedDisk{s, 8 << 20} }
 	})

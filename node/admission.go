@@ -23,9 +23,9 @@ const (
 	// leader that is lost is not a slow one.
 	longestSilence = time.Second
 	// firstPace is the pace, in bytes a second, that is taken for granted until
-	// firstPaceTime of work have been seen: that of a slow disk, since a first burst
-	// that was let in for a better one would end unanswered.
-	firstPace     = 1 << 20
+	// firstPaceTime of work have been seen: little enough for a first burst to be
+	// answered in time by a disk of a quarter of it.
+	firstPace     = 4 << 20
 	firstPaceTime = 250 * time.Millisecond
 	// leastRetryAfter and mostRetryAfter bound what a refused client is told.
 	leastRetryAfter = time.Second

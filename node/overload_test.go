@@ -31,7 +31,7 @@ func (d pacedDisk) StoreLogs(logs []*raft.Log) error {
 	return d.logStore.StoreLogs(logs)
 }
 
-// publishers send requests of eight large events each, to all nodes in turn, and wait
+// publishers send requests of four large events each, to all nodes in turn, and wait
 // where they are told to.
 type publishers struct {
 	t     *testing.T
@@ -65,14 +65,14 @@ func (p *publishers) run(many int, atWork func() bool, while time.Duration) floa
 
 func (p *publishers) work(stop <-chan struct{}) {
 	for {
-		at := p.next.Add(8)
+		at := p.next.Add(4)
 		var es []oncelog.Event
-		for i := range int64(8) {
+		for i := range int64(4) {
 			e := someEvent(fmt.Sprint("overload-", at+i))
 			e.Payload = largePayload
 			es = append(es, e)
 		}
-		receipts, err := p.nodes[at/8%3].publish(p.t.Context(), es)
+		receipts, err := p.nodes[at/4%3].publish(p.t.Context(), es)
 		p.acked.Add(int64(len(receipts)))
 		var wait time.Duration
 		if full := (*oncelog.QueueFullError)(nil); errors.As(err, &full) {

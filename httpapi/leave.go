@@ -18,13 +18,11 @@ func (s *Server) leave(w http.ResponseWriter, r *http.Request) error {
 	if err := wantsJSON(r.Header); err != nil {
 		return err
 	}
-	in, c := s.getIntake(), claim{budget: s.memory}
-	defer s.putIntake(in)
-	defer c.release()
-	if err := s.readBody(w, r, in, &c); err != nil {
+	var request wire.Leave
+	err := s.withBody(w, r, func(in *intake) (err error) {
+		request, err = in.decoder.Leave(in.body)
 		return err
-	}
-	request, err := in.decoder.Leave(in.body)
+	})
 	if err != nil {
 		return err
 	}

@@ -63,6 +63,17 @@ func (s *Server) within(r *http.Request, ask func(context.Context) error) error 
 	return asUnavailable(ask(ctx))
 }
 
+// withBody reads the body of an operator's request and has it decoded.
+func (s *Server) withBody(w http.ResponseWriter, r *http.Request, decode func(*intake) error) error {
+	in, c := s.getIntake(), claim{budget: s.memory}
+	defer s.putIntake(in)
+	defer c.release()
+	if err := s.readBody(w, r, in, &c); err != nil {
+		return err
+	}
+	return decode(in)
+}
+
 // cluster answers who is in the group.
 func (s *Server) cluster(w http.ResponseWriter, r *http.Request) error {
 	if _, err := accept(r.Header, mediaJSON); err != nil {
@@ -89,21 +100,18 @@ func (s *Server) transferLeadership(w http.ResponseWriter, r *http.Request) erro
 	if err := wantsJSON(r.Header); err != nil {
 		return err
 	}
-	in, c := s.getIntake(), claim{budget: s.memory}
-	defer s.putIntake(in)
-	defer c.release()
-	if err := s.readBody(w, r, in, &c); err != nil {
+	to := ""
+	err := s.withBody(w, r, func(in *intake) (err error) {
+		if len(in.body) > 0 {
+			to, err = in.decoder.Transfer(in.body)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	to := ""
-	if len(in.body) > 0 {
-		var err error
-		if to, err = in.decoder.Transfer(in.body); err != nil {
-			return err
-		}
-	}
 	leader := ""
-	err := s.within(r, func(ctx context.Context) (err error) {
+	err = s.within(r, func(ctx context.Context) (err error) {
 		leader, err = s.cfg.Log.TransferLeadership(ctx, to)
 		return err
 	})

@@ -37,18 +37,7 @@ func TestFollowerKilledAgainAndAgain(t *testing.T) {
 		sent += uint64(report.Sent)
 		unique += uint64(report.Stored)
 		require.NoError(t, c.WaitReady(t.Context()))
-		level, err := c.WaitLevel(t.Context())
-		require.NoError(t, err)
-		require.Len(t, level, 3)
-		for _, s := range level {
-			require.Equal(t, sent, s.Received, "received by %s after kill %d", s.Node, kill+1)
-			require.Equal(t, unique, s.Unique, "unique on %s after kill %d", s.Node, kill+1)
-		}
+		requireCounted(t, c, sent, unique, kill+1)
 	}
-	contents, err := c.Contents(t.Context())
-	require.NoError(t, err)
-	require.NoError(t, c.Check(t.Context()))
-	for _, tr := range rounds {
-		tr.told.requireHeld(t, contents)
-	}
+	requireAllHeld(t, c, rounds)
 }

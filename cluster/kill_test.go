@@ -70,24 +70,38 @@ func loseLeaders(t *testing.T, l loss, times int) {
 		sent += uint64(load.Sent)
 		unique += uint64(load.Stored)
 		require.NoError(t, c.WaitReady(t.Context()))
-		level, err := c.WaitLevel(t.Context())
-		require.NoError(t, err)
-		require.Len(t, level, 3)
-		for _, s := range level {
-			require.Equal(t, sent, s.Received, "received by %s after time %d", s.Node, n+1)
-			require.Equal(t, unique, s.Unique, "unique on %s after time %d", s.Node, n+1)
-			require.Equal(t, sent-unique, s.Duplicates, "duplicates on %s after time %d", s.Node, n+1)
-			require.Equal(t, level[0].Digest, s.Digest, "digest of %s after time %d", s.Node, n+1)
-		}
-		t.Logf("%s %d: %+v, total_received_queued %d of %d sent", l.what, n+1, f, level[0].Received, sent)
+		requireCounted(t, c, sent, unique, n+1)
+		t.Logf("%s %d: %+v, total_received_queued %d of %d sent", l.what, n+1, f, sent, sent)
 	}
+	requireAllHeld(t, c, rounds)
+	report.tell(t)
+}
+
+// requireCounted waits until three nodes are level, and requires that each has
+// counted every event once, after so many times.
+func requireCounted(t *testing.T, c *Cluster, sent, unique uint64, times int) {
+	t.Helper()
+	level, err := c.WaitLevel(t.Context())
+	require.NoError(t, err)
+	require.Len(t, level, 3)
+	for _, s := range level {
+		require.Equal(t, sent, s.Received, "received by %s after time %d", s.Node, times)
+		require.Equal(t, unique, s.Unique, "unique on %s after time %d", s.Node, times)
+		require.Equal(t, sent-unique, s.Duplicates, "duplicates on %s after time %d", s.Node, times)
+		require.Equal(t, level[0].Digest, s.Digest, "digest of %s after time %d", s.Node, times)
+	}
+}
+
+// requireAllHeld requires that the log is sound and holds what the publishers of all
+// rounds were told.
+func requireAllHeld(t *testing.T, c *Cluster, rounds []*trial) {
+	t.Helper()
 	contents, err := c.Contents(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, c.Check(t.Context()))
 	for _, tr := range rounds {
 		tr.told.requireHeld(t, contents)
 	}
-	report.tell(t)
 }
 
 // loseLeaderUnderLoad publishes through the followers, loses the leader, and gets it

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/bits"
 	"sync/atomic"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -74,48 +73,4 @@ func (f *keyFilter) fill(ctx context.Context, db *pebble.DB) error {
 		f.complete.Store(true)
 	}
 	return err
-}
-
-// filling is the goroutine that fills a filter. It keeps the generation that it
-// reads open.
-type filling struct {
-	stop context.CancelFunc
-	done chan struct{}
-}
-
-// startFilling gives the live generation a filter, before the first commit to it.
-// Until the filter is complete, the tables answer alone.
-func (s *Store) startFilling() {
-	f, gen := newKeyFilter(s.opts.FilterBytes), s.gen
-	ctx, stop := context.WithCancel(context.Background())
-	s.filter, s.filling = f, filling{stop: stop, done: make(chan struct{})}
-	gen.refs.Add(1)
-	go func(done chan<- struct{}) {
-		defer close(done)
-		if err := f.fill(ctx, gen.db); err != nil && ctx.Err() == nil {
-			s.log.Warn("the filter of keys stays incomplete", "err", err)
-		}
-		if err := s.unref(gen); err != nil {
-			s.log.Warn("close after a failure", "err", err)
-		}
-	}(s.filling.done)
-}
-
-// hungAfter is how long a failed store waits for its disk to answer before it is
-// left behind.
-const hungAfter = time.Second
-
-// stopFilling returns when the goroutine has ended. Once the store has failed, the
-// disk may be the reason: then it does not wait for long.
-func (s *Store) stopFilling() {
-	s.filling.stop()
-	select {
-	case <-s.filling.done:
-		return
-	case <-s.failed:
-	}
-	select {
-	case <-s.filling.done:
-	case <-time.After(hungAfter):
-	}
 }

@@ -119,7 +119,7 @@ func TestKeysAreFoundWithoutAFilter(t *testing.T) {
 	publish(t, s, event("a", "1", `{}`))
 	require.NoError(t, s.Close())
 	s = openStore(t, fs)
-	s.stopFilling()
+	s.stopBackground()
 	s.filter = newKeyFilter(64 << 10)
 	require.Equal(t, Outcome{ID: 1, Duplicate: true}, publish(t, s, event("a", "1", `{}`)).Outcomes[0])
 	require.Equal(t, Outcome{ID: 2}, publish(t, s, event("a", "2", `{}`)).Outcomes[0])
@@ -151,18 +151,19 @@ func TestFilterThatIsNotFilledStaysIncomplete(t *testing.T) {
 	require.False(t, f.complete.Load())
 }
 
-// TestAFailedStoreWaitsForItsFillingToEnd: whoever opens the directory next must
+// TestAFailedStoreWaitsForItsWorkToEnd: whoever opens the directory next must
 // find its lock free. A disk that hangs is not waited for.
-func TestAFailedStoreWaitsForItsFillingToEnd(t *testing.T) {
+func TestAFailedStoreWaitsForItsWorkToEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ended := func(after time.Duration) time.Duration {
-			s := &Store{failed: make(chan struct{}), filling: filling{stop: func() {}, done: make(chan struct{})}}
+			s := &Store{failed: make(chan struct{})}
 			close(s.failed)
+			work := background{stop: func() {}, done: make(chan struct{})}
 			began := time.Now()
-			end := time.AfterFunc(after, func() { close(s.filling.done) })
-			defer end.Stop()
-			s.stopFilling()
+			timer := time.AfterFunc(after, func() { close(work.done) })
+			defer timer.Stop()
+			s.end(work)
 			return time.Since(began)
 		}
 		require.Equal(t, hungAfter/2, ended(hungAfter/2))

@@ -58,8 +58,9 @@ func newCache(o Options) *pebble.Cache {
 // readOnlyCache is the memory of a database that is opened to be looked at once.
 const readOnlyCache = 4 << 20
 
-// writable are the options of a live generation.
-func (s *Store) writable() *pebble.Options {
+// writable are the options of a live generation, which tells of the tables of
+// blocks that it flushes.
+func (s *Store) writable(blocks sinkable) *pebble.Options {
 	o := s.readOnly()
 	o.ReadOnly = false
 	o.Cache = s.cache
@@ -70,7 +71,10 @@ func (s *Store) writable() *pebble.Options {
 	o.EventListener = &pebble.EventListener{
 		BackgroundError: func(err error) { s.fail(readError(err)) },
 		DataCorruption:  func(i pebble.DataCorruptionInfo) { s.fail(corruption(i)) },
-		FlushEnd:        func(pebble.FlushInfo) { s.flushed.Store(true) },
+		FlushEnd: func(i pebble.FlushInfo) {
+			s.flushed.Store(true)
+			blocks.flushed(i)
+		},
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) { s.log.Warn("writes wait for the disk", "reason", i.Reason) },
 		WriteStallEnd:   func() { s.log.Info("writes go on") },
 	}
@@ -91,9 +95,9 @@ func (s *Store) writable() *pebble.Options {
 }
 
 // span parts the blocks from all other keys: Pebble ends a table where a span
-// ends. Blocks are written in the order of their keys and so most of their tables
-// move down the levels as they are, where they share none with the dedup index,
-// whose keys come in no order.
+// ends. Blocks are written in the order of their keys and so their tables can move
+// down the levels as they are, where they share none with the dedup index, whose
+// keys come in no order.
 func span(start []byte) (policy pebble.SpanPolicy, end []byte, err error) {
 	if start[0] <= kindBlock {
 		end = after(kindBlock)

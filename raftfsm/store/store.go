@@ -57,8 +57,9 @@ type Store struct {
 	txn    Txn
 	recent recentKeys
 	filter *keyFilter
-	// filling is the work on filter. Who opens, swaps or closes has it.
-	filling filling
+	// filling is the work on filter, sinking that on flushed tables. Who opens,
+	// swaps or closes has them.
+	filling, sinking background
 	// flushed is set after each flush: recent may have keys to drop.
 	flushed atomic.Bool
 	// serial numbers the transient directories.
@@ -70,8 +71,10 @@ type generation struct {
 	number uint64
 	dir    string
 	db     *pebble.DB
-	// refs counts the store itself and the calls into db that await waits for or
-	// has given up on.
+	// sinkable is what sink has to do.
+	sinkable sinkable
+	// refs counts the store itself, its work in the background and the calls into db
+	// that await waits for or has given up on.
 	refs atomic.Int64
 }
 
@@ -120,7 +123,7 @@ func (s *Store) open() error {
 		return errors.Join(err, gen.db.Close())
 	}
 	s.gen, s.contents, s.durable = gen, c, p.durable
-	s.startFilling()
+	s.startBackground()
 	return nil
 }
 
@@ -147,7 +150,7 @@ func (s *Store) initialise() (pointer, error) {
 			return pointer{}, err
 		}
 	}
-	o := s.writable()
+	o := s.writable(nil)
 	o.ErrorIfNotExists = false
 	p := pointer{generation: 1}
 	db, err := s.openPebble(s.generationDir(p.generation), o)
@@ -205,11 +208,10 @@ func (s *Store) openGeneration(number uint64, durable Position) (*generation, co
 		return nil, contents{}, fmt.Errorf("%s: %w: holds the log up to index %d; it has held index %d",
 			dir, oncelog.ErrCorrupt, c.ledger.applied.Index, durable.Index)
 	}
-	db, err := s.openPebble(dir, s.writable())
-	if err != nil {
+	gen := &generation{number: number, dir: dir, sinkable: make(sinkable, sinkQueue)}
+	if gen.db, err = s.openPebble(dir, s.writable(gen.sinkable)); err != nil {
 		return nil, contents{}, err
 	}
-	gen := &generation{number: number, dir: dir, db: db}
 	gen.refs.Store(1)
 	return gen, c, nil
 }
@@ -238,7 +240,7 @@ func (s *Store) Close() error {
 	if errors.Is(err, oncelog.ErrClosed) {
 		return err
 	}
-	s.stopFilling()
+	s.stopBackground()
 	s.life.Lock()
 	gen := s.gen
 	s.gen = nil

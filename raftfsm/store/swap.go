@@ -85,9 +85,9 @@ func (s *Store) Swap(i *Incoming) error {
 		s.fail(fmt.Errorf("swap in a snapshot: %w", err))
 		return errors.Join(s.failure, next.db.Close())
 	}
-	s.stopFilling()
+	s.stopBackground()
 	s.replace(next, c)
-	s.startFilling()
+	s.startBackground()
 	s.durable = p.durable
 	s.drop(old)
 	return nil

@@ -33,7 +33,7 @@ const (
 	// compacts them from half as many on. The more there are, the fewer times is a
 	// dedup key rewritten, and the more filters does the look-up of an old duplicate
 	// ask. New events are known without them.
-	sublevels = 16
+	sublevels = 24
 	// stopSublevels is how many make writes wait for the compactions.
 	stopSublevels = 48
 	// flushedTableBytes is the size of the tables that a flush writes: a memtable's
@@ -45,7 +45,7 @@ const (
 	// baseBytes is what the first level below the flushes holds. With less, a dedup
 	// key is rewritten once more on its way down; with more, each rewrite of the
 	// level is longer.
-	baseBytes = 256 << 20
+	baseBytes = 64 << 20
 )
 
 // newCache makes the cache of blocks. Pebble takes the memtables' memory out of

@@ -90,8 +90,7 @@ func (m *membership) serveLeave(ctx context.Context, r leaveRequest) (leaveReply
 	if _, err := m.leadership.leads(); err != nil {
 		return leaveReply{}, err
 	}
-	future := m.group.GetConfiguration()
-	servers := future.Configuration().Servers
+	servers, at := m.configuration()
 	target, err := m.findServer(servers, r.Node)
 	switch {
 	case errors.Is(err, errHasLeft):
@@ -108,7 +107,7 @@ func (m *membership) serveLeave(ctx context.Context, r leaveRequest) (leaveReply
 	if leads {
 		return leaveReply{Leads: true}, nil
 	}
-	if err := m.group.RemoveServer(target.ID, future.Index(), changeTimeout).Error(); err != nil {
+	if err := m.group.RemoveServer(target.ID, at, changeTimeout).Error(); err != nil {
 		return leaveReply{}, fmt.Errorf("%w: %w", oncelog.ErrOutcomeUnknown, err)
 	}
 	m.logger.Warn("a node was told to leave the cluster", "node", nameIn(target.Address), "id", string(target.ID), "force", r.Force, "voters", b.voters)

@@ -65,12 +65,25 @@ func (m *membership) look(ctx context.Context) {
 		m.steady = nil
 		return
 	}
-	future := m.group.GetConfiguration()
-	v := m.gather(ctx, future.Configuration().Servers)
-	if c := v.decide(); c.what != nothing {
-		err := m.do(c, future.Index())
-		m.logger.Info("membership changed", "node", c.name, "id", c.id, "change", string(c.what), "error", err)
+	servers, at := m.configuration()
+	c := m.gather(ctx, servers).decide()
+	if c.what == nothing {
+		return
 	}
+	logger := m.logger.With("node", c.name, "id", c.id, "change", string(c.what))
+	if err := m.do(c, at); err != nil {
+		logger.Warn("membership could not be changed", "error", err)
+		return
+	}
+	logger.Info("membership changed")
+}
+
+// configuration is what changes are decided on, and the index that binds them to it.
+// It is the state machine's, since the index of Raft's GetConfiguration is always 0,
+// which binds to nothing.
+func (m *membership) configuration() (servers []raft.Server, at uint64) {
+	c, at := m.group.fsm.ConfigurationEntry()
+	return c.Servers, at
 }
 
 // gather asks all that decide has to know. Gossip names whom to ask; the nodes

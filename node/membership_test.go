@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
 
@@ -84,6 +85,24 @@ func TestDecideMembership(t *testing.T) {
 			require.Equal(t, test.want, v.decide())
 		})
 	}
+}
+
+// Of two changes that were decided on one configuration, the first is made. Two nodes
+// that leave at once could take the majority with them, though one of them may go.
+func TestAChangeIsBoundToWhatItWasDecidedOn(t *testing.T) {
+	t.Parallel()
+	n := start(t, testNode(t, "n1"))
+	awaitReady(t, n)
+	_, at := n.membership.configuration()
+	newcomer := func(name string) change { return change{joins, uuid.NewString(), name, "127.0.0.1:1"} }
+	require.NoError(t, n.membership.do(newcomer("n2"), at))
+	require.ErrorContains(t, n.membership.do(newcomer("n3"), at), "configuration changed")
+	require.Eventually(t, func() bool {
+		_, at = n.membership.configuration()
+		return n.membership.do(newcomer("n4"), at) == nil
+	}, 20*time.Second, 10*time.Millisecond)
+	require.Len(t, n.group.voters(), 1)
+	require.Len(t, n.group.GetConfiguration().Configuration().Servers, 3)
 }
 
 func TestSteadinessBeginsAnewWithEachGap(t *testing.T) {

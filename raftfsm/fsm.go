@@ -189,9 +189,16 @@ func (f *FSM) Cluster() uuid.UUID {
 
 // Configuration returns the Raft configuration as of the applied index.
 func (f *FSM) Configuration() raft.Configuration {
+	c, _ := f.ConfigurationEntry()
+	return c
+}
+
+// ConfigurationEntry is Configuration with the index of its entry, 0 before the first.
+func (f *FSM) ConfigurationEntry() (c raft.Configuration, index uint64) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.configuration.decode().Configuration
+	e := f.configuration.decode()
+	return e.Configuration, e.Index
 }
 
 // corrupt names the metadata that can not be read.

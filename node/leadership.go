@@ -20,6 +20,7 @@ var errNotLeader = fmt.Errorf("%w: this node is not the leader", oncelog.ErrNotA
 // leadership follows who leads, and opens the log when this node does.
 type leadership struct {
 	group    *group
+	caller   *caller
 	identity *identity
 	self     uuid.UUID
 	logger   *slog.Logger
@@ -34,8 +35,8 @@ type leadership struct {
 	opened uint64
 }
 
-func newLeadership(g *group, id *identity, logger *slog.Logger) *leadership {
-	return &leadership{group: g, identity: id, self: id.get().NodeID, logger: logger, moved: make(chan struct{})}
+func newLeadership(g *group, c *caller, id *identity, logger *slog.Logger) *leadership {
+	return &leadership{group: g, caller: c, identity: id, self: id.get().NodeID, logger: logger, moved: make(chan struct{})}
 }
 
 // run follows the leader until ctx ends.
@@ -115,34 +116,6 @@ func (l *leadership) leads() (term uint64, err error) {
 		return 0, fmt.Errorf("%w: it has yet to open term %d", errNotLeader, term)
 	}
 	return term, nil
-}
-
-// transfer hands leadership to the node to, or to any where to is uuid.Nil. It is an
-// oncelog.ErrUnavailable where nobody takes it in time.
-func (l *leadership) transfer(to uuid.UUID) error {
-	if l.group.State() != raft.Leader {
-		return errNotLeader
-	}
-	if to == l.self {
-		return nil
-	}
-	if to == uuid.Nil {
-		return notTaken(l.group.LeadershipTransfer())
-	}
-	for _, s := range l.group.fsm.Configuration().Servers {
-		if string(s.ID) == to.String() && s.Suffrage == raft.Voter {
-			return notTaken(l.group.LeadershipTransferToServer(s.ID, s.Address))
-		}
-	}
-	return fmt.Errorf("%w: no voter has the id %s", oncelog.ErrNotFound, to)
-}
-
-// notTaken is why a transfer came to nothing, or nil.
-func notTaken(transfer raft.Future) error {
-	if err := transfer.Error(); err != nil {
-		return fmt.Errorf("%w: leadership was not handed over: %w", oncelog.ErrUnavailable, err)
-	}
-	return nil
 }
 
 // await waits until the leader moves, or ctx ends.

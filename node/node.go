@@ -186,11 +186,11 @@ func (n *Node) startRaft() error {
 		return err
 	}
 	n.undo = append(n.undo, n.group.leave)
-	n.leadership = newLeadership(n.group, n.identity, logger)
+	n.leadership = newLeadership(n.group, n.caller, n.identity, logger)
 	n.sequencer = newSequencer(n.commit)
 	n.space = &space{
 		reserve: uint64(n.config.DiskReserve), free: n.group.store.Free,
-		leadership: n.leadership, caller: n.caller, logger: logger,
+		leadership: n.leadership, logger: logger,
 	}
 	if n.config.free != nil {
 		n.space.free = n.config.free

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/oncelog/oncelog"
+	"github.com/oncelog/oncelog/raftfsm"
 )
 
 func TestMain(m *testing.M) {
@@ -226,13 +227,29 @@ func TestLeadershipIsHandedOver(t *testing.T) {
 }
 
 // Nobody is there to take it: that is for the caller to know, and no fault of the node.
+// A leader that can not hand over to a dead node goes on taking events, and hands over
+// to one that lives.
 func TestLeadershipThatIsNotTaken(t *testing.T) {
 	t.Parallel()
-	nodes := startCluster(t, func(*Config) {})
+	nodes := startCluster(t, func(c *Config) { c.Timing = patientTiming })
 	leader, others := leaderOf(t, nodes)
-	require.NoError(t, others[0].Close())
-	err := leader.leadership.transfer(others[0].identity.get().NodeID)
+	dead, alive := others[0], others[1]
+	require.NoError(t, dead.Close())
+	err := leader.leadership.transfer(t.Context(), dead.identity.get().NodeID)
 	require.ErrorIs(t, err, oncelog.ErrUnavailable)
+	_, err = leader.commit(raftfsm.EncodeOpen(leader.identity.get().ClusterID))
+	require.NoError(t, err, "Raft refuses nothing")
+	require.Equal(t, alive.c.Name, handOver(t, leader.Node, ""))
+}
+
+func TestWhoIsTheBestHeir(t *testing.T) {
+	t.Parallel()
+	far, near := heir{nodeStatus: nodeStatus{Applied: 9}}, heir{nodeStatus: nodeStatus{Applied: 7}}
+	full := heir{nodeStatus: nodeStatus{Applied: 9, DiskLow: true}}
+	require.True(t, far.before(near))
+	require.False(t, near.before(far))
+	require.True(t, near.before(full), "room comes first")
+	require.False(t, full.before(near))
 }
 
 func TestANameThatIsTakenStopsTheNewcomer(t *testing.T) {

@@ -166,7 +166,7 @@ func (n *simNode) start() {
 		return false
 	}))
 	caller := &caller{self: n.id, client: &http.Client{Transport: simCalls{n}}}
-	l.leadership = newLeadership(l.group, n.identity, logger)
+	l.leadership = newLeadership(l.group, caller, n.identity, logger)
 	l.reader = newReader(l.leadership, l.group, caller)
 	l.takeover = &takeover{
 		leadership: l.leadership, group: l.group, streams: l.streams, caller: caller, logger: logger, patience: n.world.timing.Heartbeat,

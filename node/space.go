@@ -26,7 +26,6 @@ type space struct {
 	reserve    uint64
 	free       func() (uint64, error)
 	leadership *leadership
-	caller     *caller
 	logger     *slog.Logger
 
 	low atomic.Bool
@@ -75,25 +74,13 @@ func (s *space) look(ctx context.Context) {
 	}
 }
 
-// stepAside hands leadership to the voter with room that is the furthest.
+// stepAside hands leadership to a voter with room.
 func (s *space) stepAside(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
-	defer cancel()
-	best, furthest := uuid.Nil, uint64(0)
-	for _, server := range s.leadership.group.GetConfiguration().Configuration().Servers {
-		id, err := uuid.Parse(string(server.ID))
-		if err != nil || server.Suffrage != raft.Voter || id == s.leadership.self {
-			continue
-		}
-		var status nodeStatus
-		if s.caller.call(ctx, id, pathStatus, struct{}{}, &status) == nil && !status.DiskLow && status.Applied >= furthest {
-			best, furthest = id, status.Applied
-		}
-	}
-	if best == uuid.Nil {
+	best, err := s.leadership.heir(ctx, uuid.Nil)
+	if err != nil || best.DiskLow {
 		return
 	}
-	if err := s.leadership.transfer(best); err != nil {
-		s.logger.Warn("leadership could not be handed to a node with room", "to", best.String(), "error", err)
+	if err := s.leadership.handTo(best); err != nil {
+		s.logger.Warn("leadership could not be handed to a node with room", "to", string(best.ID), "error", err)
 	}
 }

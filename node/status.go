@@ -219,7 +219,7 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) (string, error
 
 func (n *Node) transferFrom(ctx context.Context, leader, target uuid.UUID) error {
 	if leader == n.identity.get().NodeID {
-		return n.leadership.transfer(target)
+		return n.leadership.transfer(ctx, target)
 	}
 	var done transferRequest
 	return n.caller.call(ctx, leader, pathTransfer, transferRequest{To: target}, &done)
@@ -230,8 +230,8 @@ type transferRequest struct {
 	To uuid.UUID `json:"to"`
 }
 
-func (n *Node) serveTransfer(_ context.Context, r transferRequest) (transferRequest, error) {
-	return r, n.leadership.transfer(r.To)
+func (n *Node) serveTransfer(ctx context.Context, r transferRequest) (transferRequest, error) {
+	return r, n.leadership.transfer(ctx, r.To)
 }
 
 // awaitLeader waits for a leader other than before.

@@ -153,10 +153,8 @@ func TestHostileInput(t *testing.T) {
 		cfg.Workload.Events, cfg.Duration = 0, 10*time.Minute
 		cfg.Batch, cfg.Concurrency, cfg.Rate = 20, 8, 2000
 	})
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
 	done := make(chan loadgen.Report, 1)
-	go func() { done <- tr.load.Run(ctx) }()
+	go func() { done <- tr.load.Run(t.Context()) }()
 	getsOn := func(t *testing.T) {
 		t.Helper()
 		require.NoError(t, tr.meter.reach(t.Context(), tr.meter.arm()+1000))
@@ -206,8 +204,9 @@ func TestHostileInput(t *testing.T) {
 			getsOn(t)
 		})
 	}
-	stop()
-	<-done
+	tr.load.Finish()
+	report := <-done
+	require.Equal(t, loadgen.TimeOver, report.Ended)
 	require.NoError(t, c.WaitReady(t.Context()))
 	require.NoError(t, c.Check(t.Context()))
 }

@@ -19,6 +19,9 @@ type Load struct {
 	tally     *tally
 	// ledger is nil unless Config.Verify.
 	ledger *ledger
+	// enough ends by Finish.
+	enough context.Context
+	finish context.CancelFunc
 	// start and pacer are set by Run before its workers begin.
 	start time.Time
 	pacer *pacer
@@ -36,25 +39,32 @@ func New(cfg Config, publisher Publisher) (*Load, error) {
 		sequence:  newSequence(cfg.Workload),
 		tally:     newTally(),
 	}
+	l.enough, l.finish = context.WithCancel(context.Background())
 	if cfg.Verify {
 		l.ledger = newLedger()
 	}
 	return l, nil
 }
 
+// Finish makes Run send nothing new and return once all in flight is answered. It
+// may be called at any time, from any goroutine, and again.
+func (l *Load) Finish() { l.finish() }
+
 // Run publishes the workload and reports how that went. It returns early when
-// ctx ends, with the requests in flight cut off, or when the duration is over,
-// with them answered; the report says which. It is called once.
+// ctx ends, with the requests in flight cut off, or when the duration is over or
+// Finish is called, with them answered; the report says which. It is called once.
 func (l *Load) Run(ctx context.Context) Report {
 	l.start = time.Now()
 	l.pacer = newPacer(l.cfg.Rate, l.start)
 	resentBefore, resentEventsBefore := l.publisher.Resent(), l.publisher.ResentEvents()
 	refusedBefore := l.publisher.Refused()
-	more, cancel := ctx, context.CancelFunc(func() {})
-	if l.cfg.Duration > 0 {
-		more, cancel = context.WithTimeout(ctx, l.cfg.Duration)
-	}
+	more, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer context.AfterFunc(l.enough, cancel)()
+	if l.cfg.Duration > 0 {
+		more, cancel = context.WithTimeout(more, l.cfg.Duration)
+		defer cancel()
+	}
 
 	stopProgress := l.reportProgress()
 	var workers sync.WaitGroup

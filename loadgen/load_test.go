@@ -128,6 +128,24 @@ func TestDurationEndsTheRun(t *testing.T) {
 	})
 }
 
+func TestFinishLetsTheLastRequestsBeAnswered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := newFakeLog()
+		log.before = func(context.Context, int64) (bool, error) {
+			time.Sleep(time.Second)
+			return false, nil
+		}
+		load := newLoad(t, log, func(c *Config) { c.Workload.Events, c.Batch, c.Concurrency = 100_000, 10, 4 })
+		time.AfterFunc(5500*time.Millisecond, load.Finish)
+		r := load.Run(t.Context())
+		require.Equal(t, TimeOver, r.Ended)
+		require.Equal(t, int64(6*4*10), r.Sent)
+		require.Zero(t, r.Unacked)
+		require.True(t, r.OK())
+	})
+}
+
 func TestCancelEndsTheRunEarly(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

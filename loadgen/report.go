@@ -18,7 +18,7 @@ type Ending string
 const (
 	// Complete: the whole workload was sent.
 	Complete Ending = "complete"
-	// TimeOver: the duration was over first.
+	// TimeOver: the duration was over first, or Finish was called.
 	TimeOver Ending = "time over"
 	// Canceled: the run was told to stop, and requests in flight were cut off.
 	Canceled Ending = "canceled"

@@ -61,20 +61,23 @@ func TestADiskThatIsNearlyFull(t *testing.T) {
 // then says why it was not stored.
 func TestADiskThatIsNearlyFullEverywhere(t *testing.T) {
 	t.Parallel()
-	var low atomic.Bool
+	low := make(map[string]*atomic.Bool)
 	nodes := startCluster(t, func(c *Config) {
+		own := new(atomic.Bool)
+		low[c.Name] = own
 		c.free = func() (uint64, error) {
-			if low.Load() {
+			if own.Load() {
 				return 0, nil
 			}
 			return 1 << 40, nil
 		}
 	})
 	leader, others := leaderOf(t, nodes)
+	// The leader is last: it looks by itself too, and would make way for another.
 	all := []*restartable{others[0], others[1], leader}
 	look := func(isLow bool) {
-		low.Store(isLow)
 		for _, n := range all {
+			low[n.config.Name].Store(isLow)
 			n.space.look(t.Context())
 		}
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -211,6 +213,37 @@ func (s *identityState) join(cluster uuid.UUID) error {
 	}
 	s.ClusterID = cluster
 	return nil
+}
+
+// heldInterval is how often a node looks whether its data directory is there.
+const heldInterval = time.Second
+
+// held tells whether the directory is still where it was. One that was removed, moved
+// or unmounted keeps its open files: they take writes and syncs, and no later start
+// finds what is in them.
+func (id *identity) held() error {
+	_, err := os.Stat(id.lock.Name())
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return fmt.Errorf("%w: it was removed, moved or unmounted while the node ran: %w", ErrForeignDirectory, err)
+}
+
+// watch calls lost once when the directory is no longer held, unless ctx ends first.
+func (id *identity) watch(ctx context.Context, lost func(error)) {
+	tick := time.NewTicker(heldInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := id.held(); err != nil {
+			lost(err)
+			return
+		}
+	}
 }
 
 // Close gives the directory free.

@@ -1,9 +1,11 @@
 package node
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -69,4 +71,31 @@ func TestIdentitySurvivesACrashWhileItIsWritten(t *testing.T) {
 	id, err := openIdentity(dir, "n1")
 	require.NoError(t, err)
 	require.NoError(t, id.Close())
+}
+
+// The files of a directory that is removed under a running node still take writes and
+// syncs, and no start finds them again: the node must not go on acknowledging.
+func TestANodeWhoseDirectoryIsGoneStops(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		lose func(dir string) error
+	}{
+		{"removed", os.RemoveAll},
+		{"moved", func(dir string) error { return os.Rename(dir, dir+".old") }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := testNode(t, "alone")
+			n, err := New(c)
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { return n.identity.get().MemberAt > 0 }, 20*time.Second, time.Millisecond)
+			require.NoError(t, test.lose(c.DataDir))
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			err = n.Run(ctx)
+			require.ErrorIs(t, err, ErrForeignDirectory)
+			require.ErrorContains(t, err, "while the node ran")
+		})
+	}
 }

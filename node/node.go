@@ -253,6 +253,7 @@ func (n *Node) work() {
 	n.background.Go(func() { n.leadership.run(ctx) })
 	n.background.Go(func() { n.takeover.run(ctx) })
 	n.background.Go(func() { n.space.run(ctx) })
+	n.background.Go(func() { n.identity.watch(ctx, n.fail) })
 	n.background.Go(func() { n.membership.run(ctx) })
 	n.background.Go(func() { n.group.logSize.run(ctx, n.group.Raft, trailingEntries, n.config.Logger) })
 	n.background.Go(n.proposer.run)

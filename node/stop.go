@@ -100,7 +100,8 @@ func (n *Node) shutdown() error {
 		n.config.Logger.Warn("requests were cut off", "error", err)
 	}
 	n.proposer.close(ctx)
-	if terr := n.leadership.transfer(ctx, uuid.Nil); terr != nil && !errors.Is(terr, errNotLeader) {
+	// It has its own time, also where the requests have used up theirs.
+	if terr := n.leadership.transfer(context.Background(), uuid.Nil); terr != nil && !errors.Is(terr, errNotLeader) {
 		n.config.Logger.Info("stopping as leader", "reason", terr)
 	}
 	n.stopBackground()

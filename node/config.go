@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -157,6 +159,9 @@ func (c Config) check() error {
 	if err := probe.Validate(); err != nil || len(c.Name) > maxNodeName {
 		return fmt.Errorf("name %q: must be 1 to %d bytes of UTF-8 without control characters", c.Name, maxNodeName)
 	}
+	if c.AdvertiseHost != "" && !reachable(c.AdvertiseHost) {
+		return fmt.Errorf("advertise host %q: must be a name or an IP address under which others reach this node, without a port", c.AdvertiseHost)
+	}
 	for _, a := range []struct{ what, addr string }{{"HTTP", c.HTTPAddr}, {"Raft", c.RaftAddr}, {"gossip", c.GossipAddr}} {
 		if err := c.checkAddr(a.addr); err != nil {
 			return fmt.Errorf("%s address %q: %w", a.what, a.addr, err)
@@ -210,10 +215,18 @@ func (c Config) checkAddr(addr string) error {
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return fmt.Errorf("port %q: must be 0 to 65535", port)
 	}
-	if ip := net.ParseIP(host); (host == "" || ip != nil && ip.IsUnspecified()) && c.AdvertiseHost == "" {
+	if c.AdvertiseHost == "" && !reachable(host) {
 		return errors.New("others can not reach a node there: name one interface, or set the advertise host")
 	}
 	return nil
+}
+
+// reachable tells whether a host can be one that others connect to.
+func reachable(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return !ip.IsUnspecified()
+	}
+	return host != "" && !strings.ContainsAny(host, ":[]")
 }
 
 // advertised is the address to tell others, given the one a listener is bound to.

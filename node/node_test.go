@@ -410,16 +410,18 @@ func TestAnAddressInUseIsNamed(t *testing.T) {
 func TestConfigNamesTheFieldAtFault(t *testing.T) {
 	t.Parallel()
 	for want, spoil := range map[string]func(*Config){
-		"data directory":       func(c *Config) { c.DataDir = "" },
-		"name":                 func(c *Config) { c.Name = "a\nb" },
-		"HTTP address":         func(c *Config) { c.HTTPAddr = "nowhere" },
-		"port \"99999\"":       func(c *Config) { c.RaftAddr = "127.0.0.1:99999" },
-		"others can not reach": func(c *Config) { c.GossipAddr = "0.0.0.0:7946" },
-		"join address \"x\"":   func(c *Config) { c.Join = []string{"x"} },
-		"bootstrap-expect 9":   func(c *Config) { c.BootstrapExpect = 9 },
-		"would join no other":  func(c *Config) { c.BootstrapExpect, c.Join = 1, []string{"127.0.0.1:1"} },
-		"queue of 5 bytes":     func(c *Config) { c.QueueBytes = 5 },
-		"request timeout -1s":  func(c *Config) { c.RequestTimeout = -time.Second },
+		"data directory":            func(c *Config) { c.DataDir = "" },
+		"name":                      func(c *Config) { c.Name = "a\nb" },
+		"HTTP address":              func(c *Config) { c.HTTPAddr = "nowhere" },
+		"port \"99999\"":            func(c *Config) { c.RaftAddr = "127.0.0.1:99999" },
+		"others can not reach":      func(c *Config) { c.GossipAddr = "0.0.0.0:7946" },
+		"advertise host \"h:7946\"": func(c *Config) { c.AdvertiseHost = "h:7946" },
+		"advertise host \"::\"":     func(c *Config) { c.AdvertiseHost = "::" },
+		"join address \"x\"":        func(c *Config) { c.Join = []string{"x"} },
+		"bootstrap-expect 9":        func(c *Config) { c.BootstrapExpect = 9 },
+		"would join no other":       func(c *Config) { c.BootstrapExpect, c.Join = 1, []string{"127.0.0.1:1"} },
+		"queue of 5 bytes":          func(c *Config) { c.QueueBytes = 5 },
+		"request timeout -1s":       func(c *Config) { c.RequestTimeout = -time.Second },
 	} {
 		c := testNode(t, "n1")
 		spoil(&c)

@@ -79,6 +79,9 @@ func (o *serveOptions) complete(flags *pflag.FlagSet) error {
 		return err
 	}
 	if o.node.DataDir == "" {
+		if filepath.Base(o.node.Name) != o.node.Name || !filepath.IsLocal(o.node.Name) {
+			return usage("--name %q: is no name of a directory; say with --data-dir where the node keeps everything", o.node.Name)
+		}
 		o.node.DataDir = filepath.Join(defaultDataDir, o.node.Name)
 	}
 	for flag, addr := range map[string]string{

@@ -24,6 +24,9 @@ const (
 // environment or, failing that, from the file that --config names. The flags are
 // the schema: a value is read as on the command line, whatever its source.
 func applySettings(flags *pflag.FlagSet) error {
+	if err := refuseEmpty(flags); err != nil {
+		return err
+	}
 	environment := koanf.New(noDelimiter)
 	if err := environment.Load(env.Provider(noDelimiter, env.Opt{Prefix: envPrefix, TransformFunc: flagOfVariable}), nil); err != nil {
 		return fmt.Errorf("environment: %w", err)
@@ -66,6 +69,23 @@ func applyFile(flags *pflag.FlagSet, path string, given func(string) bool) error
 	return nil
 }
 
+// refuseEmpty finds a flag that the command line gives without a value, most often
+// by way of a variable that is not set. Its default may be far from what was meant:
+// a node that is to join nobody founds a cluster of its own.
+func refuseEmpty(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		list, isList := f.Value.(pflag.SliceValue)
+		if f.Value.String() == "" || isList && len(list.GetSlice()) == 0 {
+			err = emptyValue("--" + f.Name)
+		}
+	})
+	return err
+}
+
+func emptyValue(place string) error {
+	return usage("%s \"\": must not be empty; leave it out for the default", place)
+}
+
 // set gives a flag its value as the command line would.
 func set(f *pflag.Flag, value any, place string) error {
 	text := fmt.Sprint(value)
@@ -75,6 +95,9 @@ func set(f *pflag.Flag, value any, place string) error {
 			parts[i] = fmt.Sprint(v)
 		}
 		text = strings.Join(parts, ",")
+	}
+	if text == "" {
+		return emptyValue(place)
 	}
 	if err := f.Value.Set(text); err != nil {
 		return badValue(place, f, text, err)

@@ -91,6 +91,8 @@ func TestBadSettings(t *testing.T) {
 		"choice":         {"ONCELOG_LOG_FORMAT", "xml", "", `ONCELOG_LOG_FORMAT "xml": must be text or json`},
 		"file":           {"", "", `bootstrap-expect = "x"`, `oncelog.toml: bootstrap-expect "x": must be a whole number`},
 		"out of range":   {"", "", `bootstrap-expect = 9`, "--bootstrap-expect 9: must be 1 to 7"},
+		"empty":          {"ONCELOG_JOIN", "", "", `ONCELOG_JOIN "": must not be empty; leave it out for the default`},
+		"empty in file":  {"", "", `join = [""]`, `oncelog.toml: join "": must not be empty`},
 		"misspelt":       {"", "", `data_dir = "x"`, `oncelog.toml: unknown setting "data_dir"`},
 		"file in a file": {"", "", `config = "x"`, `unknown setting "config"`},
 		"no TOML":        {"", "", `name: n1`, "must be a file of settings in TOML"},

@@ -46,6 +46,9 @@ func (q *inquiry) declare(flags *pflag.FlagSet) {
 
 // with calls ask with an open client and a bounded context.
 func (q *inquiry) with(ctx context.Context, ask func(context.Context, *client.Client) error) error {
+	if q.timeout <= 0 {
+		return usage("--timeout %s: must be more than 0", q.timeout)
+	}
 	c, err := q.targets.open()
 	if err != nil {
 		return err

@@ -32,11 +32,12 @@ type gate struct {
 	// a newer one can help.
 	outdated func()
 
-	shut  context.CancelFunc
+	shut context.CancelFunc
+	// tasks are what Close waits for.
 	tasks sync.WaitGroup
 
-	// beats guards closed, and is held for reading while a heartbeat is answered.
-	beats  sync.RWMutex
+	// mu guards closed.
+	mu     sync.Mutex
 	closed bool
 }
 
@@ -72,20 +73,29 @@ func (g *gate) SetHeartbeatHandler(handle func(raft.RPC)) {
 
 func (g *gate) untilClosed(handle func(raft.RPC)) func(raft.RPC) {
 	return func(rpc raft.RPC) {
-		g.beats.RLock()
-		defer g.beats.RUnlock()
-		if !g.closed {
+		if g.begin() {
+			defer g.tasks.Done()
 			handle(rpc)
 		}
 	}
 }
 
+// begin adds a task, unless the gate is closed.
+func (g *gate) begin() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.tasks.Add(1)
+	}
+	return !g.closed
+}
+
 // Close ends the transport, and waits for what the gate and heartbeats have under way.
 func (g *gate) Close() error {
 	err := g.NetworkTransport.Close()
-	g.beats.Lock()
+	g.mu.Lock()
 	g.closed = true
-	g.beats.Unlock()
+	g.mu.Unlock()
 	if g.shut != nil {
 		g.shut()
 	}

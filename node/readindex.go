@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -56,10 +57,23 @@ func (r *reader) catchUp(ctx context.Context) error {
 		_ = await(wait, moved)
 		cancel()
 		if ctx.Err() != nil {
-			// In words only: a read has no outcome for a caller to ask about.
-			return fmt.Errorf("%w: %s", oncelog.ErrUnavailable, err.Error())
+			return inWords(err)
 		}
 	}
+}
+
+// unreadable is an oncelog.ErrUnavailable in the words of its cause, and nothing else is
+// found in it: a read has no outcome for a caller to ask about.
+type unreadable string
+
+func (e unreadable) Error() string      { return string(e) }
+func (unreadable) Is(target error) bool { return target == oncelog.ErrUnavailable }
+
+func inWords(cause error) error {
+	if errors.Is(cause, oncelog.ErrUnavailable) {
+		return unreadable(cause.Error())
+	}
+	return unreadable(oncelog.ErrUnavailable.Error() + ": " + cause.Error())
 }
 
 // leadersIndex asks the leader, wherever it is.

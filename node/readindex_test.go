@@ -1,10 +1,14 @@
 package node
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/oncelog/oncelog"
 )
 
 // A voter's question confirms the leader's term where the two are a quorum.
@@ -61,4 +65,20 @@ func FuzzIndexQuestion(f *testing.F) {
 			require.Equal(t, b, q.encode())
 		}
 	})
+}
+
+// What a read is refused with says once that there is no quorum, in the words of its
+// cause, and nothing of the cause's own outcome.
+func TestAReadIsRefusedInWords(t *testing.T) {
+	t.Parallel()
+	const want = "no quorum within the deadline: no leader is known"
+	for _, cause := range []error{
+		errors.New("no leader is known"),
+		fmt.Errorf("%w: no leader is known", oncelog.ErrUnavailable),
+	} {
+		err := inWords(cause)
+		require.EqualError(t, err, want)
+		require.ErrorIs(t, err, oncelog.ErrUnavailable)
+	}
+	require.NotErrorIs(t, inWords(oncelog.ErrOutcomeUnknown), oncelog.ErrOutcomeUnknown)
 }

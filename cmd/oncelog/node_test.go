@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/oncelog/oncelog"
 )
 
 // serveArgs is a node on free ports.
@@ -114,9 +116,9 @@ func TestFailures(t *testing.T) {
 		"port in use":            {append(serveArgs(t.TempDir()), "--http-addr", taken.Addr().String()), "address already in use"},
 		"cluster port in use":    {[]string{"cluster", "--nodes=1", "--raft-port=0", "--gossip-port=0", "--data-dir", t.TempDir(), "--http-port", fmt.Sprint(port)}, "HTTP port of n1: the port is in use"},
 		"cluster directory":      {[]string{"cluster", "--http-port=0", "--raft-port=0", "--gossip-port=0", "--data-dir", file}, "choose another with --data-dir"},
-		"stats of nobody":        {append([]string{"stats"}, nobody...), "no answer for 100ms"},
-		"events of nobody":       {append([]string{"events"}, nobody...), "no quorum within the deadline"},
-		"tail of nobody":         {append([]string{"tail"}, nobody...), "no quorum within the deadline"},
+		"stats of nobody":        {append([]string{"stats"}, nobody...), "oncelog: unavailable: no answer for 100ms, after "},
+		"events of nobody":       {append([]string{"events"}, nobody...), "oncelog: unavailable: GET "},
+		"tail of nobody":         {append([]string{"tail"}, nobody...), "oncelog: unavailable: "},
 		"publish no file":        {[]string{"publish", file + ".not"}, "no such file"},
 		"publish half an object": {[]string{"publish", file}, "value 1: "},
 	} {
@@ -129,6 +131,14 @@ func TestFailures(t *testing.T) {
 			require.Empty(t, f.out)
 		})
 	}
+}
+
+func TestStatusWithoutALeaderPromisesNothing(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	require.NoError(t, showCluster(&console{out: &out}, outputTable, &oncelog.Cluster{ID: "c", Term: 3, Voters: 3}))
+	require.Contains(t, out.String(), "cluster c, term 3: no leader among 3 voters")
+	require.NotContains(t, out.String(), "survives")
 }
 
 func TestPublishNamesTheValueAtFault(t *testing.T) {

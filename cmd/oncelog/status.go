@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +53,11 @@ func showCluster(c *console, output string, view *oncelog.Cluster) error {
 	for _, m := range view.Nodes {
 		t.AppendRow([]any{m.Name, m.Role, m.Status, yesNo(m.Level), m.HTTPAddr, m.RaftAddr, m.GossipAddr, m.AppliedIndex, m.Lag, m.Version, m.ID})
 	}
-	t.SetCaption("cluster %s, term %d: %s", view.ID, view.Term, toleranceText(view.Voters, view.FailureTolerance))
+	state := toleranceText(view.Voters, view.FailureTolerance)
+	if view.Leader == "" {
+		state = fmt.Sprintf("no leader among %d voters", view.Voters)
+	}
+	t.SetCaption("cluster %s, term %d: %s", view.ID, view.Term, state)
 	t.Render()
 	return nil
 }

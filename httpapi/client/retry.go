@@ -105,8 +105,16 @@ func (h *history) conclude(r request, last error) error {
 	case r.events > 0:
 		return fmt.Errorf("%w: %w", oncelog.ErrNotApplied, last)
 	}
-	return fmt.Errorf("%w: %w", oncelog.ErrUnavailable, last)
+	return &unanswered{last}
 }
+
+// unanswered is an oncelog.ErrUnavailable of a request that no node has answered.
+// Whether there is a quorum is not known, so its words do not say.
+type unanswered struct{ cause error }
+
+func (e *unanswered) Error() string      { return "unavailable: " + e.cause.Error() }
+func (e *unanswered) Unwrap() error      { return e.cause }
+func (*unanswered) Is(target error) bool { return target == oncelog.ErrUnavailable }
 
 // retryable tells what another node, or a later time, may do better.
 func retryable(err error) bool {

@@ -167,7 +167,27 @@ func TestBatches(t *testing.T) {
 
 func TestSignalStopsInOrder(t *testing.T) {
 	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], serveArgs(t.TempDir())...)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
+			require.NoError(t, signalled(t, sig, "", os.Args[0], serveArgs(t.TempDir())...), "exit status 0")
+		})
+	}
+}
+
+// A node that was started with nohup outlives its terminal: it leads yet, later on.
+func TestAHangupThatIsIgnoredStaysSo(t *testing.T) {
+	t.Parallel()
+	script := `trap "" HUP; exec "$0" "$@"`
+	args := append([]string{"-c", script, os.Args[0]}, serveArgs(t.TempDir())...)
+	require.ErrorContains(t, signalled(t, syscall.SIGHUP, "msg=leading", "sh", args...), "killed")
+}
+
+// signalled runs the program until it is ready, sends it the signal, and returns how it
+// ended. One that says outlived afterwards has gone on, and is killed.
+func signalled(t *testing.T, sig syscall.Signal, outlived, name string, args ...string) error {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Env = append(os.Environ(), programVariable+"=1")
 	stderr, err := cmd.StderrPipe()
 	require.NoError(t, err)
@@ -175,10 +195,13 @@ func TestSignalStopsInOrder(t *testing.T) {
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {
 		if strings.HasPrefix(lines.Text(), "Ctrl-C") {
-			require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+			require.NoError(t, cmd.Process.Signal(sig))
+		}
+		if outlived != "" && strings.Contains(lines.Text(), outlived) {
+			require.NoError(t, cmd.Process.Kill())
 		}
 	}
-	require.NoError(t, cmd.Wait(), "exit status 0")
+	return cmd.Wait()
 }
 
 func TestVerify(t *testing.T) {

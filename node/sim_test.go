@@ -1,9 +1,8 @@
 package node
 
 import (
-	"context"
+	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,12 +54,7 @@ const simElections = 20
 func simulate(t *testing.T, timing Timing, fault simFault) {
 	w := newSimWorld(t, timing)
 	defer w.close()
-	ctx, cancel := context.WithCancel(t.Context())
-	var clients sync.WaitGroup
-	for _, n := range w.nodes {
-		clients.Go(func() { w.repeat(ctx, func() { w.write(n) }) })
-		clients.Go(func() { w.repeat(ctx, func() { w.read(n) }) })
-	}
+	stop := w.work()
 	var took []time.Duration
 	for range simElections {
 		leader := w.settle()
@@ -72,11 +66,47 @@ func simulate(t *testing.T, timing Timing, fault simFault) {
 		w.await(func() bool { return w.answered() > before+10 })
 		fault.mend(leader)
 	}
-	cancel()
-	clients.Wait()
+	stop()
 	slices.Sort(took)
 	t.Logf("%d leaders lost, another led after %s, at most %s", len(took), took[len(took)/2], took[len(took)-1])
 	require.LessOrEqual(t, took[len(took)-1], fault.within(timing))
+}
+
+// Two faults at a time, of any kind and on any nodes, whoever leads: standing for election
+// and handing over are among them. The promises are the same, but for the time, and the
+// nodes find together again.
+func TestSimulatedFaultsAtOnce(t *testing.T) {
+	t.Parallel()
+	timing, err := RaftFast.Timing()
+	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		w := newSimWorld(t, timing)
+		defer w.close()
+		stop := w.work()
+		faults := []simFault{
+			{bring: (*simNode).kill, mend: (*simNode).start},
+			{bring: func(n *simNode) { n.shun(true) }, mend: func(n *simNode) { n.shun(false) }},
+			{bring: func(n *simNode) { n.unplug(true) }, mend: func(n *simNode) { n.unplug(false) }},
+			{bring: func(n *simNode) { n.silence(true) }, mend: func(n *simNode) { n.silence(false) }},
+			{bring: (*simNode).stand, mend: func(*simNode) {}},
+			{bring: (*simNode).handOver, mend: func(*simNode) {}},
+		}
+		w.settle()
+		for range 3 * simElections {
+			mendFirst := w.harm(faults)
+			time.Sleep(rand.N(timing.Heartbeat))
+			mendSecond := w.harm(faults)
+			time.Sleep(rand.N(4 * timing.Heartbeat))
+			mendFirst()
+			mendSecond()
+		}
+		w.settle()
+		stop()
+		w.await(func() bool {
+			return !slices.ContainsFunc(w.nodes, func(n *simNode) bool { return n.store.Applied().Index < w.acked })
+		})
+		t.Logf("%d leaders, %d reads, %d entries", len(w.leaders), w.reads, w.acked)
+	})
 }
 
 // A leader that has lost all its Raft streams, but answers at its port, is left in

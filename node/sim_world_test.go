@@ -179,6 +179,23 @@ func (n *simNode) life() *simLife {
 	return n.simLife
 }
 
+// away tells whether the node does not run, or is cut off.
+func (n *simNode) away() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.simLife == nil || n.cut != nil
+}
+
+// stand has the node stand for election, with or without reason.
+func (n *simNode) stand() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	n.life().group.gate.stand(ctx)
+}
+
+// handOver has the node hand over leadership, if it leads and somebody takes it.
+func (n *simNode) handOver() { _ = n.life().group.LeadershipTransfer().Error() }
+
 // kill ends the run at once, as far as the others can tell.
 func (n *simNode) kill() {
 	n.mu.Lock()
@@ -300,12 +317,37 @@ func (w *simWorld) answered() int {
 	return w.reads
 }
 
+// work has entries written through every node and read from it, until stop is called.
+func (w *simWorld) work() (stop func()) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	var clients sync.WaitGroup
+	for _, n := range w.nodes {
+		clients.Go(func() { w.repeat(ctx, func() { w.write(n) }) })
+		clients.Go(func() { w.repeat(ctx, func() { w.read(n) }) })
+	}
+	return func() {
+		cancel()
+		clients.Wait()
+	}
+}
+
 // repeat does something again and again, until ctx ends.
 func (w *simWorld) repeat(ctx context.Context, do func()) {
 	for ctx.Err() == nil {
 		do()
 		linger(time.Millisecond)
 	}
+}
+
+// harm brings some fault to some node, unless that is away already, and returns what
+// mends it.
+func (w *simWorld) harm(faults []simFault) (mend func()) {
+	n, fault := w.nodes[rand.N(len(w.nodes))], faults[rand.N(len(faults))]
+	if n.away() {
+		return func() {}
+	}
+	fault.bring(n)
+	return func() { fault.mend(n) }
 }
 
 // close ends all. What is still on its way then comes to its end.

@@ -42,7 +42,7 @@ var (
 // FieldError is one field that breaks a rule.
 type FieldError struct {
 	// Pointer is the field's place as a JSON pointer (RFC 6901), such as
-	// "/3/event_id".
+	// "/3/event_id"; "" is the text as a whole.
 	Pointer string
 	// Detail says what is wrong, so that it reads after the pointer.
 	Detail string
@@ -60,7 +60,7 @@ func (e *ValidationError) Error() string {
 			parts = append(parts, "…")
 			break
 		}
-		parts = append(parts, f.Pointer+" "+f.Detail)
+		parts = append(parts, strings.TrimPrefix(f.Pointer+" "+f.Detail, " "))
 	}
 	return ErrInvalid.Error() + ": " + strings.Join(parts, "; ")
 }

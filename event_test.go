@@ -57,6 +57,15 @@ func TestValidateNamesEachFieldAtFault(t *testing.T) {
 	require.EqualError(t, e.Validate(), "not an event: /topic must not be empty; /event_id must not be empty; /timestamp is in the year 1; only 1678 to 2261 are kept; …")
 }
 
+func TestValidationErrorInWords(t *testing.T) {
+	t.Parallel()
+	whole := &oncelog.ValidationError{Fields: []oncelog.FieldError{{Detail: "must be a JSON object"}}}
+	require.EqualError(t, whole, "not an event: must be a JSON object")
+	field := oncelog.FieldError{Pointer: "/3/source", Detail: "is required"}
+	four := &oncelog.ValidationError{Fields: []oncelog.FieldError{field, field, field, field}}
+	require.EqualError(t, four, "not an event: /3/source is required; /3/source is required; /3/source is required; …")
+}
+
 func TestValidateBoundsThePayload(t *testing.T) {
 	t.Parallel()
 	e := valid()

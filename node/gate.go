@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -33,12 +32,8 @@ type gate struct {
 	outdated func()
 
 	shut context.CancelFunc
-	// tasks are what Close waits for.
-	tasks sync.WaitGroup
-
-	// mu guards closed.
-	mu     sync.Mutex
-	closed bool
+	// tasks are what the gate and heartbeats have under way.
+	tasks tasks
 }
 
 func newGate(t *raft.NetworkTransport, l *guardedLog, logger *slog.Logger, outdated func()) *gate {
@@ -52,7 +47,7 @@ func (g *gate) Consumer() <-chan raft.RPC { return g.rpcs }
 func (g *gate) open(term func() uint64) {
 	ctx, cancel := context.WithCancel(context.Background())
 	g.shut = cancel
-	g.tasks.Go(func() {
+	g.tasks.start(func() {
 		for {
 			select {
 			case rpc := <-g.NetworkTransport.Consumer():
@@ -73,33 +68,20 @@ func (g *gate) SetHeartbeatHandler(handle func(raft.RPC)) {
 
 func (g *gate) untilClosed(handle func(raft.RPC)) func(raft.RPC) {
 	return func(rpc raft.RPC) {
-		if g.begin() {
-			defer g.tasks.Done()
+		if g.tasks.begin() {
+			defer g.tasks.done()
 			handle(rpc)
 		}
 	}
 }
 
-// begin adds a task, unless the gate is closed.
-func (g *gate) begin() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.closed {
-		g.tasks.Add(1)
-	}
-	return !g.closed
-}
-
 // Close ends the transport, and waits for what the gate and heartbeats have under way.
 func (g *gate) Close() error {
 	err := g.NetworkTransport.Close()
-	g.mu.Lock()
-	g.closed = true
-	g.mu.Unlock()
 	if g.shut != nil {
 		g.shut()
 	}
-	g.tasks.Wait()
+	g.tasks.close()
 	return err
 }
 
@@ -174,7 +156,7 @@ func (g *gate) answers(rpc raft.RPC, request *raft.InstallSnapshotRequest) bool 
 		return false
 	}
 	g.logger.Info("a snapshot from the leader is not needed", "index", request.LastLogIndex, "term", request.LastLogTerm, "error", err)
-	g.tasks.Go(func() {
+	g.tasks.start(func() {
 		// The next request comes behind the snapshot.
 		_, _ = io.Copy(io.Discard, rpc.Reader)
 		rpc.Respond(&raft.InstallSnapshotResponse{

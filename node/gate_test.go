@@ -48,7 +48,7 @@ func TestGateAnswersSnapshotsThatEndWithinTheLog(t *testing.T) {
 			passed := make(chan raft.RPC, 1)
 			g.rpcs = passed
 			g.pass(t.Context(), raft.RPC{Command: &test.request, Reader: reader, RespChan: answers}, 5)
-			g.tasks.Wait()
+			g.tasks.running.Wait()
 			switch test.want {
 			case toRaft:
 				require.Equal(t, &test.request, (<-passed).Command)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,7 +30,7 @@ type reader struct {
 	asAny    rounds
 
 	// tasks are the goroutines of rounds; each ends by its time-out.
-	tasks sync.WaitGroup
+	tasks tasks
 }
 
 func newReader(l *leadership, g *group, c *caller) *reader {
@@ -143,7 +142,9 @@ func (r *reader) confirm(term uint64) error {
 	defer cancel()
 	answers := make(chan error, len(others))
 	for _, id := range others {
-		r.tasks.Go(func() { answers <- r.confirmWith(ctx, id, term) })
+		if !r.tasks.start(func() { answers <- r.confirmWith(ctx, id, term) }) {
+			answers <- errStopping
+		}
 	}
 	var last error
 	for range others {

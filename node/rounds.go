@@ -2,8 +2,14 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"sync"
+
+	"github.com/oncelog/oncelog"
 )
+
+// errStopping is the answer of a node that asks nobody any more.
+var errStopping = fmt.Errorf("%w: the node is shutting down", oncelog.ErrUnavailable)
 
 // rounds answers many who ask the same question with one asking. Whoever comes
 // while a round runs waits for the next one: an answer is never older than its
@@ -12,7 +18,7 @@ type rounds struct {
 	// ask is called by one goroutine at a time.
 	ask func() (uint64, error)
 	// tasks has the goroutine that asks.
-	tasks *sync.WaitGroup
+	tasks *tasks
 
 	// mu guards what follows.
 	mu      sync.Mutex
@@ -27,9 +33,13 @@ type round struct {
 	err   error
 }
 
-// get waits for the answer of a round that began after the call.
+// get waits for the answer of a round that began after the call. It is an
+// oncelog.ErrUnavailable once tasks is closed.
 func (r *rounds) get(ctx context.Context) (uint64, error) {
-	mine := r.join()
+	mine, err := r.join()
+	if err != nil {
+		return 0, err
+	}
 	select {
 	case <-mine.done:
 		return mine.index, mine.err
@@ -39,18 +49,19 @@ func (r *rounds) get(ctx context.Context) (uint64, error) {
 }
 
 // join returns the round that begins next, and sets it off if none is running.
-func (r *rounds) join() *round {
+func (r *rounds) join() (*round, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.running {
+		if !r.tasks.start(r.run) {
+			return nil, errStopping
+		}
+		r.running = true
+	}
 	if r.next == nil {
 		r.next = &round{done: make(chan struct{})}
 	}
-	mine := r.next
-	if !r.running {
-		r.running = true
-		r.tasks.Go(r.run)
-	}
-	return mine
+	return r.next, nil
 }
 
 // run does round after round, until nobody waits. Each round ends by ask's own

@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/oncelog/oncelog"
 )
 
 func TestRoundsShareOneAsking(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var tasks sync.WaitGroup
+		var tasks tasks
 		var asked atomic.Uint64
 		r := rounds{tasks: &tasks, ask: func() (uint64, error) {
 			time.Sleep(time.Second)
@@ -36,14 +38,14 @@ func TestRoundsShareOneAsking(t *testing.T) {
 		for _, a := range answers[1:] {
 			require.Equal(t, uint64(2), a, "who comes while a round runs gets the answer of the next")
 		}
-		tasks.Wait()
+		tasks.close()
 	})
 }
 
 func TestRoundsLetGo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var tasks sync.WaitGroup
+		var tasks tasks
 		broken := errors.New("broken")
 		r := rounds{tasks: &tasks, ask: func() (uint64, error) {
 			time.Sleep(time.Minute)
@@ -55,6 +57,32 @@ func TestRoundsLetGo(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		_, err = r.get(t.Context())
 		require.ErrorIs(t, err, broken)
-		tasks.Wait()
+		tasks.close()
+	})
+}
+
+// TestRoundsOfANodeThatStops: whoever asks then is told so, and a stop waits for the
+// round that runs.
+func TestRoundsOfANodeThatStops(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var tasks tasks
+		r := rounds{tasks: &tasks, ask: func() (uint64, error) {
+			time.Sleep(time.Second)
+			return 7, nil
+		}}
+		answered := make(chan uint64, 1)
+		go func() {
+			index, _ := r.get(t.Context())
+			answered <- index
+		}()
+		synctest.Wait()
+		begin := time.Now()
+		tasks.close()
+		require.Equal(t, time.Second, time.Since(begin))
+		require.Equal(t, uint64(7), <-answered)
+		_, err := r.get(t.Context())
+		require.ErrorIs(t, err, oncelog.ErrUnavailable)
+		require.ErrorContains(t, err, "shutting down")
 	})
 }

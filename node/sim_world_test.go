@@ -208,7 +208,7 @@ func (n *simNode) kill() {
 	_ = l.streams.Close()
 	l.stop()
 	require.NoError(n.world.t, l.group.leave())
-	// The rounds of reads end by their time: clients still begin some.
+	l.reader.tasks.close()
 	l.background.Wait()
 }
 

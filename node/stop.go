@@ -107,7 +107,7 @@ func (n *Node) shutdown() error {
 	n.stopBackground()
 	err := n.stopCalls()
 	err = errors.Join(err, n.caller.Close())
-	n.reader.tasks.Wait()
+	n.reader.tasks.close()
 	n.sequencer.close()
 	n.background.Wait()
 	if n.identity.get().Left {

@@ -43,7 +43,7 @@ func (s *Store) sink(ctx context.Context, gen *generation) {
 			return
 		case t := <-gen.sinkable:
 			end := append(append([]byte(nil), t.Largest.UserKey...), 0)
-			if err := gen.db.Compact(ctx, t.Smallest.UserKey, end, false); err != nil && ctx.Err() == nil {
+			if err := gen.db.Compact(context.WithoutCancel(ctx), t.Smallest.UserKey, end, false); err != nil {
 				s.log.Warn("a table of blocks was not moved", "table", t.FileNum, "err", err)
 			}
 		}

@@ -127,6 +127,10 @@ func (s *Store) replace(next *generation, c contents) {
 // of it, and the next Open removes what stays.
 func (s *Store) drop(old *generation) {
 	s.txn.reset()
+	if old.refs.Load() > 1 {
+		// The store has failed, and work that hangs was left behind with it.
+		return
+	}
 	err := errors.Join(old.db.Close(), s.fs.RemoveAll(old.dir))
 	if err != nil {
 		s.log.Warn("the state before a snapshot was not removed", "dir", old.dir, "err", err)

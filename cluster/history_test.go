@@ -25,8 +25,8 @@ func newHistory() *history { return &history{begin: time.Now()} }
 type operation struct {
 	client int
 	node   string
-	// run is the process that was asked; consistency is what the client took the
-	// answer for.
+	// run is the number of the node's run that was asked; consistency is what the
+	// client took the answer for.
 	run         int
 	consistency oncelog.Consistency
 	// call and back are when it was asked and answered, since the history began.
@@ -72,7 +72,7 @@ const (
 // String says it in a line.
 func (o operation) String() string {
 	what := fmt.Sprintf("%s %s/%s payload %d", o.asked, o.key.Topic, o.key.EventID, o.payload)
-	if o.asked == askStats {
+	if o.stats != nil {
 		what = fmt.Sprintf("%s stats: index %d, received %d, unique %d", o.consistency, o.stats.AppliedIndex, o.stats.Received, o.stats.Unique)
 	}
 	answer := string(o.told)
@@ -82,7 +82,7 @@ func (o operation) String() string {
 	if o.conflict {
 		answer += ", conflict"
 	}
-	return fmt.Sprintf("%10.6f-%10.6f client %d at %s: %s: %s", o.call.Seconds(), o.back.Seconds(), o.client, o.node, what, answer)
+	return fmt.Sprintf("%10.6f-%10.6f client %d at %s, run %d: %s: %s", o.call.Seconds(), o.back.Seconds(), o.client, o.node, o.run, what, answer)
 }
 
 // now is the time for call and back.

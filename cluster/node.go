@@ -29,8 +29,9 @@ type Node struct {
 
 	// mu guards what follows.
 	mu sync.Mutex
-	// life is the current run or the last one; nil before the first.
+	// life is the current run or the last one, the runs-th; nil before the first.
 	life   *life
+	runs   int
 	paused bool
 }
 
@@ -104,6 +105,14 @@ func (n *Node) PID() int {
 	return n.life.pid()
 }
 
+// Runs returns how often the node was started: the number of its current or last run,
+// which tells runs apart where process ids come round again.
+func (n *Node) Runs() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.runs
+}
+
 // begun tells whether the node was ever started.
 func (n *Node) begun() bool {
 	n.mu.Lock()
@@ -156,6 +165,7 @@ func (n *Node) Start() error {
 		return fmt.Errorf("start %s: %w", n.spec.name, err)
 	}
 	n.life = &life{instance: run, over: make(chan struct{})}
+	n.runs++
 	n.paused = false
 	go n.watch(n.life)
 	return nil

@@ -58,7 +58,9 @@ func TestEndOfANodeIsTold(t *testing.T) {
 	require.ErrorContains(t, f.Err, "killed")
 	require.ErrorContains(t, n.Err(), "killed")
 	require.False(t, n.Alive())
+	require.Equal(t, 1, n.Runs())
 	require.NoError(t, n.Start(), "it starts again, at the same place")
+	require.Equal(t, 2, n.Runs())
 	require.NoError(t, c.WaitReady(t.Context()))
 	require.NoError(t, n.Err())
 }

@@ -190,7 +190,7 @@ func (a *asker) key() oncelog.Key {
 
 // begin is an operation that is asked now.
 func (a *asker) begin(n *Node, what asked) operation {
-	return operation{client: a.name, node: n.Name(), run: n.PID(), asked: what, call: a.now()}
+	return operation{client: a.name, node: n.Name(), run: n.Runs(), asked: what, call: a.now()}
 }
 
 // compose makes events of some payloads, to be sent to a node, and the operations
@@ -306,7 +306,7 @@ func (a *asker) count(ctx context.Context, n *Node, c oncelog.Consistency) {
 	} else {
 		o.told, o.stats = toldCounted, &s
 	}
-	if o.run == n.PID() {
+	if o.run == n.Runs() {
 		a.add(o)
 	}
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -83,14 +84,11 @@ func TestSimulatedFaultsAtOnce(t *testing.T) {
 		w := newSimWorld(t, timing)
 		defer w.close()
 		stop := w.work()
-		faults := []simFault{
-			{bring: (*simNode).kill, mend: (*simNode).start},
-			{bring: func(n *simNode) { n.shun(true) }, mend: func(n *simNode) { n.shun(false) }},
-			{bring: func(n *simNode) { n.unplug(true) }, mend: func(n *simNode) { n.unplug(false) }},
-			{bring: func(n *simNode) { n.silence(true) }, mend: func(n *simNode) { n.silence(false) }},
-			{bring: (*simNode).stand, mend: func(*simNode) {}},
-			{bring: (*simNode).handOver, mend: func(*simNode) {}},
-		}
+		faults := append(slices.Collect(maps.Values(simFaults())),
+			simFault{bring: func(n *simNode) { n.unplug(true) }, mend: func(n *simNode) { n.unplug(false) }},
+			simFault{bring: (*simNode).stand, mend: func(*simNode) {}},
+			simFault{bring: (*simNode).handOver, mend: func(*simNode) {}},
+		)
 		w.settle()
 		for range 3 * simElections {
 			mendFirst := w.harm(faults)

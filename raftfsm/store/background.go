@@ -60,8 +60,6 @@ func (s *Store) startBackground() {
 }
 
 func (s *Store) stopBackground() {
-	s.filling.stop()
-	s.sinking.stop()
 	s.end(s.filling)
 	s.end(s.sinking)
 }

@@ -240,3 +240,46 @@ func BenchmarkEvents(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPage reads one event of a store whose tree has several levels, and
+// whose newest events are in a memtable.
+func BenchmarkPage(b *testing.B) {
+	const stored = 320_000
+	s := benchStore(b)
+	newGenerator().fill(b, s, 0, stored)
+	order := []string{"order"}
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, bench := range []struct {
+		name string
+		next func() oncelog.Query
+	}{
+		{"first", func() oncelog.Query { return oncelog.Query{Topics: order, Limit: 2} }},
+		{"last", func() oncelog.Query { return oncelog.Query{Topics: order, Limit: 2, Order: oncelog.ByIDDescending} }},
+		{"middle", func() oncelog.Query { return oncelog.Query{Topics: order, Limit: 2, After: stored / 2} }},
+		{"random", func() oncelog.Query {
+			return oncelog.Query{Topics: order, Limit: 2, After: 1 + random.Uint64N(stored)}
+		}},
+		{"nothing-new", func() oncelog.Query { return oncelog.Query{Topics: order, Limit: 2, After: stored - 2} }},
+		{"id", func() oncelog.Query { return oncelog.Query{After: stored / 2, Before: stored/2 + 2, Limit: 1} }},
+		{"random-id", func() oncelog.Query {
+			id := 2 + random.Uint64N(stored-2)
+			return oncelog.Query{After: id - 1, Before: id + 1, Limit: 1}
+		}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			start, n := cpuTime(syscall.RUSAGE_SELF), 0
+			for b.Loop() {
+				for _, err := range s.Events(bench.next()) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					n++
+				}
+			}
+			b.ReportMetric(float64((cpuTime(syscall.RUSAGE_SELF)-start).Nanoseconds())/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(float64(n)/float64(b.N), "events/op")
+		})
+	}
+	b.Log(s.gen.db.Metrics().String())
+}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -90,6 +91,14 @@ func (b block) check() error {
 func (b block) len() int      { return len(b.ends) / 4 }
 func (b block) last() uint64  { return b.first + uint64(b.len()) - 1 }
 func (b block) end(i int) int { return int(binary.BigEndian.Uint32(b.ends[4*i:])) }
+
+func (b block) size() int { return len(b.ends) + len(b.records) }
+
+// clone returns a block in memory of its own.
+func (b block) clone() block {
+	b.ends, b.records = bytes.Clone(b.ends), bytes.Clone(b.records)
+	return b
+}
 
 // record returns the i-th record.
 func (b block) record(i int) rawRecord {

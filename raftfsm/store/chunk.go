@@ -5,8 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/oncelog/oncelog"
 )
 
@@ -16,9 +14,14 @@ const chunkBytes = 64 << 10
 
 // source finds the blocks that a query needs, in its order.
 type source interface {
-	// next shows blocks from db to visit until that has enough, and remembers
-	// where to go on. A block is valid while it is being visited.
-	next(db *pebble.DB, visit func(block) (enough bool)) error
+	// wants returns the event whose block comes next, 0 where an index has to be asked
+	// or there is none.
+	wants(h *hotBlocks) uint64
+	// pass goes on behind the block that holds what is wanted.
+	pass(b block)
+	// next shows blocks to visit until that has enough, and remembers where to go on.
+	// A block is valid while it is being visited.
+	next(gen *generation, visit func(block) (enough bool)) error
 }
 
 // chunk is what one hold of the database has found of a query.
@@ -31,7 +34,8 @@ type chunk struct {
 	seen int
 }
 
-// read takes the next chunk of a query, at most limit events.
+// read takes the next chunk of a query, at most limit events. Queries with a limit
+// of their own are mostly small, and are many: they look at what is kept first.
 func (s *Store) read(w *walk, limit int) (*chunk, error) {
 	gen, err := s.borrow()
 	if err != nil {
@@ -39,7 +43,29 @@ func (s *Store) read(w *walk, limit int) (*chunk, error) {
 	}
 	defer s.life.RUnlock()
 	c := &chunk{walk: w, limit: limit}
-	return c, w.source.next(gen.db, c.visit)
+	if w.Limit == 0 {
+		return c, w.source.next(gen, c.visit)
+	}
+	if c.visitHot(&gen.hot) {
+		return c, nil
+	}
+	return c, w.source.next(gen, func(b block) bool {
+		gen.hot.offer(b)
+		return c.visit(b)
+	})
+}
+
+// visitHot visits the blocks that are kept, up to the first that is not.
+func (c *chunk) visitHot(h *hotBlocks) (enough bool) {
+	for !enough {
+		b, kept := h.holding(c.walk.source.wants(h))
+		if !kept {
+			return false
+		}
+		c.walk.source.pass(b)
+		enough = c.visit(b)
+	}
+	return true
 }
 
 // visit copies what the query selects of a block.

@@ -15,7 +15,7 @@ func (s *Store) Get(id uint64) (oncelog.Record, error) {
 	if id == 0 || id > s.lastID() {
 		return oncelog.Record{}, fmt.Errorf("event %d: %w", id, oncelog.ErrNotFound)
 	}
-	chunk, err := s.read(&walk{lo: id, hi: id, source: &scan{at: id, lo: id, hi: id}}, 1)
+	chunk, err := s.read(&walk{Query: oncelog.Query{Limit: 1}, lo: id, hi: id, source: &scan{at: id, lo: id, hi: id}}, 1)
 	if err != nil {
 		return oncelog.Record{}, err
 	}
@@ -73,6 +73,9 @@ func (s *Store) newWalk(q oncelog.Query) (walk, error) {
 	s.view.RLock()
 	w := walk{Query: q, lo: 1, hi: s.ledger.Unique}
 	topics := s.selectTopics(q)
+	if len(q.Topics) > 0 {
+		w.hi = s.lastOf(topics)
+	}
 	s.view.RUnlock()
 	if q.Before > 0 {
 		w.hi = min(w.hi, q.Before-1)
@@ -94,7 +97,7 @@ func (s *Store) newWalk(q oncelog.Query) (walk, error) {
 		}
 		w.source = newPicks(ids, w.lo, w.hi, descending)
 	case len(q.Topics) > 0:
-		w.source = &topicScan{topics: topics, start: start, descending: descending, lo: w.lo, hi: w.hi}
+		w.source = &topicScan{topics: topics, start: start, aligned: start == 1, descending: descending, lo: w.lo, hi: w.hi}
 	default:
 		w.source = &scan{at: start, lo: w.lo, hi: w.hi, descending: descending}
 	}
@@ -120,6 +123,14 @@ func (s *Store) selectTopics(q oncelog.Query) []uint32 {
 		}
 	}
 	return ids
+}
+
+// lastOf returns the id of the newest event of topics, 0 where there is none.
+func (s *Store) lastOf(topics []uint32) (last uint64) {
+	for _, id := range topics {
+		last = max(last, s.topics[id].last)
+	}
+	return last
 }
 
 func (w *walk) match(r rawRecord) bool {

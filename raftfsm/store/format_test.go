@@ -126,7 +126,7 @@ func TestBlocksAreCutAlike(t *testing.T) {
 		event("a", "3", payload(10)))
 	publish(t, s, event("a", "4", payload(10))) // another batch, another block
 	var firsts []uint64
-	require.NoError(t, (&scan{at: 1, lo: 1, hi: 5}).next(s.gen.db, func(b block) bool {
+	require.NoError(t, (&scan{at: 1, lo: 1, hi: 5}).next(s.gen, func(b block) bool {
 		firsts = append(firsts, b.first)
 		return false
 	}))

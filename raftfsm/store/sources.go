@@ -17,18 +17,32 @@ type scan struct {
 	descending bool
 }
 
-func (c *scan) next(db *pebble.DB, visit func(block) bool) error {
-	_, err := iterate(db, &pebble.IterOptions{LowerBound: []byte{kindBlock}, UpperBound: after(kindBlock)},
+func (c *scan) wants(*hotBlocks) uint64 {
+	if c.at < c.lo || c.at > c.hi {
+		return 0
+	}
+	return c.at
+}
+
+func (c *scan) pass(b block) {
+	c.at = b.last() + 1
+	if c.descending {
+		c.at = b.first - 1
+	}
+}
+
+func (c *scan) next(gen *generation, visit func(block) bool) error {
+	if c.wants(nil) == 0 {
+		return nil
+	}
+	_, err := iterate(gen.db, &pebble.IterOptions{LowerBound: []byte{kindBlock}, UpperBound: after(kindBlock)},
 		func(it *pebble.Iterator) (none struct{}, err error) {
-			for ok := it.SeekLT(blockKey(c.at + 1)); c.lo <= c.at && c.at <= c.hi; ok = c.step(it) {
+			for ok := it.SeekLT(blockKey(c.at + 1)); c.wants(nil) != 0; ok = c.step(it) {
 				b, err := blockWith(it, ok, c.at)
 				if err != nil {
 					return none, err
 				}
-				c.at = b.last() + 1
-				if c.descending {
-					c.at = b.first - 1
-				}
+				c.pass(b)
 				if visit(b) {
 					break
 				}
@@ -72,6 +86,8 @@ type topicScan struct {
 	start      uint64
 	descending bool
 	lo, hi     uint64
+	// aligned says that start is where a block begins; it counts ascending.
+	aligned bool
 	// heads has the next block of each topic, 0 where there is none; nil before
 	// the first chunk.
 	heads []uint64
@@ -80,21 +96,50 @@ type topicScan struct {
 	shown uint64
 }
 
-func (c *topicScan) next(db *pebble.DB, visit func(block) bool) error {
-	_, err := iterate(db, &pebble.IterOptions{LowerBound: []byte{kindTopic}, UpperBound: after(kindTopic)},
+// wants returns where the topics begin, or the first event that may match: its
+// block mostly has events of them, and the index is asked for what is behind it.
+func (c *topicScan) wants(h *hotBlocks) uint64 {
+	if c.heads != nil {
+		return 0
+	}
+	start := c.start
+	if c.fromBeginning() {
+		start = h.begin(c.topics)
+	}
+	if start < c.lo || start > c.hi {
+		return 0
+	}
+	c.start = start
+	return start
+}
+
+func (c *topicScan) fromBeginning() bool { return c.start == 1 && !c.descending }
+
+func (c *topicScan) pass(b block) {
+	c.start, c.aligned = b.last()+1, true
+	if c.descending {
+		c.start = b.first - 1
+	}
+}
+
+func (c *topicScan) next(gen *generation, visit func(block) bool) error {
+	if c.start < c.lo || c.start > c.hi {
+		return nil
+	}
+	_, err := iterate(gen.db, &pebble.IterOptions{LowerBound: []byte{kindTopic}, UpperBound: after(kindTopic)},
 		func(it *pebble.Iterator) (none struct{}, err error) {
-			if err = c.open(it); err != nil {
+			if err = c.open(it, &gen.hot); err != nil {
 				return none, err
 			}
 			for enough := false; !enough; {
-				if err = c.pass(it, c.shown); err != nil {
+				if err = c.advance(it, c.shown); err != nil {
 					return none, err
 				}
 				c.shown = c.nearest()
 				if c.shown == 0 {
 					break
 				}
-				if enough, err = visitBlock(db, c.shown, visit); err != nil {
+				if enough, err = visitBlock(gen.db, c.shown, visit); err != nil {
 					return none, err
 				}
 			}
@@ -104,8 +149,8 @@ func (c *topicScan) next(db *pebble.DB, visit func(block) bool) error {
 }
 
 // open finds each topic's first block. Ascending, that may be one which begins
-// below the first id wanted, unless that is the log's first.
-func (c *topicScan) open(it *pebble.Iterator) error {
+// below the first id wanted.
+func (c *topicScan) open(it *pebble.Iterator, h *hotBlocks) error {
 	if c.heads != nil {
 		return nil
 	}
@@ -113,7 +158,7 @@ func (c *topicScan) open(it *pebble.Iterator) error {
 	for i, topic := range c.topics {
 		var first uint64
 		var err error
-		if c.descending || c.start > 1 {
+		if c.descending || !c.aligned {
 			first, err = c.seek(it, topic, c.start+1, true)
 		}
 		if err == nil && first == 0 && !c.descending {
@@ -122,7 +167,9 @@ func (c *topicScan) open(it *pebble.Iterator) error {
 		if err != nil {
 			return err
 		}
-		heads[i] = first
+		if heads[i] = first; first != 0 && c.fromBeginning() {
+			h.begun(topic, first)
+		}
 	}
 	c.heads = heads
 	return nil
@@ -139,10 +186,10 @@ func (c *topicScan) nearest() uint64 {
 	return best
 }
 
-// pass moves the topics that the block holds on to their next one. Descending,
+// advance moves the topics that the block holds on to their next one. Descending,
 // the block that begins at lo or below is the last. Before the first block, there
 // is nothing to pass.
-func (c *topicScan) pass(it *pebble.Iterator, first uint64) (err error) {
+func (c *topicScan) advance(it *pebble.Iterator, first uint64) (err error) {
 	if first == 0 {
 		return nil
 	}
@@ -242,12 +289,23 @@ func newPicks(ids []uint64, lo, hi uint64, descending bool) *picks {
 	return &picks{ids: ids, descending: descending}
 }
 
-func (c *picks) next(db *pebble.DB, visit func(block) bool) error {
+func (c *picks) wants(*hotBlocks) uint64 {
+	if len(c.ids) == 0 {
+		return 0
+	}
+	return c.ids[0]
+}
+
+func (c *picks) pass(b block) {
+	c.ids = slices.DeleteFunc(c.ids, func(id uint64) bool { return b.first <= id && id <= b.last() })
+}
+
+func (c *picks) next(gen *generation, visit func(block) bool) error {
 	for enough := false; !enough && len(c.ids) > 0; {
 		id := c.ids[0]
 		one := scan{at: id, lo: id, hi: id}
-		err := one.next(db, func(b block) bool {
-			c.ids = slices.DeleteFunc(c.ids, func(id uint64) bool { return b.first <= id && id <= b.last() })
+		err := one.next(gen, func(b block) bool {
+			c.pass(b)
 			enough = visit(b)
 			return enough
 		})

@@ -71,6 +71,8 @@ type generation struct {
 	number uint64
 	dir    string
 	db     *pebble.DB
+	// hot is what small reads ask for again and again.
+	hot hotBlocks
 	// sinkable is what sink has to do.
 	sinkable sinkable
 	// refs counts the store itself, its work in the background and the calls into db

@@ -16,7 +16,6 @@
 package client
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -33,13 +32,12 @@ import (
 
 // Client is safe for concurrent use.
 type Client struct {
-	rotation  rotation
-	retry     bool
-	patience  time.Duration
-	transport *transport
-	// decoders holds *wire.Decoder, lines *bufio.Reader, bodies the *[]byte of
-	// batches.
-	decoders, lines, bodies sync.Pool
+	rotation rotation
+	retry    bool
+	patience time.Duration
+	// decoders holds *wire.Decoder, lines *lines, texts the *[]byte of requests and
+	// answers.
+	decoders, lines, texts sync.Pool
 
 	resent       atomic.Int64
 	resentEvents atomic.Int64
@@ -77,10 +75,10 @@ func New(targets []string, options ...Option) (*Client, error) {
 	if s.patience <= 0 {
 		return nil, fmt.Errorf("client: a patience of %s; it must be more than 0", s.patience)
 	}
-	c := &Client{retry: s.retry, patience: s.patience, transport: newTransport(s.concurrency)}
+	c := &Client{retry: s.retry, patience: s.patience}
 	c.decoders.New = func() any { return new(wire.Decoder) }
-	c.bodies.New = func() any { return new([]byte) }
-	c.lines.New = func() any { return bufio.NewReaderSize(nil, lineBuffer) }
+	c.texts.New = func() any { return new([]byte) }
+	c.lines.New = func() any { return newLines() }
 	if len(targets) == 0 {
 		return nil, errors.New("client: no target")
 	}
@@ -89,27 +87,33 @@ func New(targets []string, options ...Option) (*Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.rotation.nodes = append(c.rotation.nodes, &target{base: base})
+		c.rotation.nodes = append(c.rotation.nodes, &target{
+			base: base.Scheme + "://" + base.Host, transport: newTransport(base, s.concurrency),
+		})
 	}
 	return c, nil
 }
 
-func baseURL(target string) (string, error) {
+func baseURL(target string) (*url.URL, error) {
 	if !strings.Contains(target, "://") {
 		target = "http://" + target
 	}
 	u, err := url.Parse(target)
 	if err != nil {
-		return "", fmt.Errorf("client: target: %w", err)
+		return nil, fmt.Errorf("client: target: %w", err)
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
-		return "", fmt.Errorf("client: the target %q is no base URL", target)
+		return nil, fmt.Errorf("client: the target %q is no base URL", target)
 	}
-	return u.Scheme + "://" + u.Host, nil
+	return u, nil
 }
 
 // Close drops the idle connections. Calls under way are not touched.
-func (c *Client) Close() { c.transport.close() }
+func (c *Client) Close() {
+	for _, t := range c.rotation.nodes {
+		t.transport.close()
+	}
+}
 
 // Resent is how many requests were sent again so far.
 func (c *Client) Resent() int64 { return c.resent.Load() }
@@ -123,7 +127,10 @@ func (c *Client) Refused() int64 { return c.refused.Load() }
 
 // Publish stores one event. Its answer is the receipt of a quorum.
 func (c *Client) Publish(ctx context.Context, e oncelog.Event) (oncelog.Receipt, error) {
-	body, err := appendValid(nil, &e)
+	memory := c.texts.Get().(*[]byte)
+	defer c.texts.Put(memory)
+	body, err := appendValid((*memory)[:0], &e)
+	*memory = body
 	if err != nil {
 		return oncelog.Receipt{}, err
 	}
@@ -143,9 +150,8 @@ func (c *Client) Publish(ctx context.Context, e oncelog.Event) (oncelog.Receipt,
 // [oncelog.MaxBatchEvents], in a body of at most [oncelog.MaxBodyBytes]. There is
 // one receipt per event, in order.
 func (c *Client) PublishBatch(ctx context.Context, events []oncelog.Event) ([]oncelog.Receipt, error) {
-	// Nothing reads a body any more once its request is done.
-	memory := c.bodies.Get().(*[]byte)
-	defer c.bodies.Put(memory)
+	memory := c.texts.Get().(*[]byte)
+	defer c.texts.Put(memory)
 	body, err := appendBatch((*memory)[:0], events)
 	*memory = body
 	if err != nil {

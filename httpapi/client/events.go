@@ -1,8 +1,6 @@
 package client
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +12,6 @@ import (
 	"time"
 
 	"github.com/oncelog/oncelog"
-	"github.com/oncelog/oncelog/httpapi/wire"
 )
 
 // Events yields the events that match a query. An answer that breaks off is taken
@@ -58,27 +55,27 @@ func (r *reading) attempt(ctx context.Context, yield func(oncelog.Record, error)
 	if r.whole {
 		return true, nil
 	}
-	// Leaving early ends the request.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	node, trial := r.client.rotation.next(time.Now())
 	res, err := r.client.send(ctx, node, trial, request{
-		method: http.MethodGet, path: "/events?" + parameters(&r.query, r.consistency), accept: "application/x-ndjson",
+		method: http.MethodGet, path: pathOf(&r.query, r.consistency), accept: "application/x-ndjson",
 	})
 	if err != nil {
 		return true, err
 	}
+	// Leaving early ends the request.
 	defer func() { _ = res.Body.Close() }()
-	var d wire.Decoder
-	lines := r.client.lines.Get().(*bufio.Reader)
-	defer r.client.lines.Put(lines)
-	lines.Reset(res.Body)
-	var line []byte
+	stream := r.client.lines.Get().(*lines)
+	defer r.client.lines.Put(stream)
+	stream.reset(res.Body)
 	for {
-		if line, err = appendLine(line[:0], lines); err != nil {
-			break
+		line, err := stream.next()
+		if errors.Is(err, io.EOF) {
+			return true, nil
 		}
-		record, err := d.Record(line)
+		if err != nil {
+			return true, brokenOff(ctx, err)
+		}
+		record, err := stream.decoder.Record(line)
 		if err != nil {
 			return true, fmt.Errorf("client: %w", err)
 		}
@@ -87,10 +84,6 @@ func (r *reading) attempt(ctx context.Context, yield func(oncelog.Record, error)
 			return false, nil
 		}
 	}
-	if errors.Is(err, io.EOF) {
-		return true, nil
-	}
-	return true, &transportError{cause: err, sent: true}
 }
 
 // passed moves the query on behind an event.
@@ -107,50 +100,46 @@ func (r *reading) passed(id uint64) {
 	}
 }
 
-// lineBuffer is how much of a stream of events is read at once.
-const lineBuffer = 64 << 10
-
-// maxLineBytes bounds a line: the largest payload and the longest names.
-const maxLineBytes = oncelog.MaxPayloadBytes + 16<<10
-
-// appendLine appends a line without its line feed. io.EOF is the proper end of the
-// stream; half a line is none.
-func appendLine(dst []byte, src *bufio.Reader) ([]byte, error) {
-	for {
-		piece, err := src.ReadSlice('\n')
-		dst = append(dst, piece...)
-		switch {
-		case err == nil:
-			return bytes.TrimSuffix(dst, []byte{'\n'}), nil
-		case errors.Is(err, io.EOF) && len(dst) > 0:
-			return dst, io.ErrUnexpectedEOF
-		case !errors.Is(err, bufio.ErrBufferFull):
-			return dst, err
-		case len(dst) > maxLineBytes:
-			return dst, fmt.Errorf("%w: a line of more than %d bytes", wire.ErrAnswer, maxLineBytes)
+// pathOf is where the API answers a query.
+func pathOf(q *oncelog.Query, consistency oncelog.Consistency) string {
+	path, separator := []byte("/events"), byte('?')
+	set := func(name, value string) {
+		path = append(path, separator)
+		path = append(path, name...)
+		path = append(path, '=')
+		path = append(path, url.QueryEscape(value)...)
+		separator = '&'
+	}
+	number := func(name string, n uint64) {
+		if n > 0 {
+			set(name, strconv.FormatUint(n, 10))
 		}
 	}
-}
-
-// parameters writes a query as the API reads it.
-func parameters(q *oncelog.Query, consistency oncelog.Consistency) string {
-	v := url.Values{}
-	set := func(name, value string, given bool) {
-		if given {
-			v.Set(name, value)
+	text := func(name, value string) {
+		if value != "" {
+			set(name, value)
 		}
 	}
+	instant := func(name string, t time.Time) {
+		if !t.IsZero() {
+			set(name, t.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	number("after", q.After)
+	number("before", q.Before)
+	if consistency != oncelog.Linearizable {
+		set("consistency", consistency.String())
+	}
+	text("event_id", q.EventID)
+	number("limit", uint64(max(q.Limit, 0)))
+	if q.Order == oncelog.ByIDDescending {
+		set("order", "-id")
+	}
+	instant("since", q.Since)
+	text("source", q.Source)
 	for _, topic := range q.Topics {
-		v.Add("topic", topic)
+		set("topic", topic)
 	}
-	set("event_id", q.EventID, q.EventID != "")
-	set("source", q.Source, q.Source != "")
-	set("after", strconv.FormatUint(q.After, 10), q.After > 0)
-	set("before", strconv.FormatUint(q.Before, 10), q.Before > 0)
-	set("since", q.Since.UTC().Format(time.RFC3339Nano), !q.Since.IsZero())
-	set("until", q.Until.UTC().Format(time.RFC3339Nano), !q.Until.IsZero())
-	set("order", "-id", q.Order == oncelog.ByIDDescending)
-	set("limit", strconv.Itoa(q.Limit), q.Limit > 0)
-	set("consistency", consistency.String(), consistency != oncelog.Linearizable)
-	return v.Encode()
+	instant("until", q.Until)
+	return string(path)
 }

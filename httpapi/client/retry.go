@@ -138,43 +138,42 @@ func (c *Client) attemptAt(ctx context.Context, t *target, trial bool, r request
 	if err != nil {
 		return err
 	}
-	defer func() { drain(res.Body); _ = res.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
+	defer func() { _ = res.Body.Close() }()
+	memory := c.texts.Get().(*[]byte)
+	defer c.texts.Put(memory)
+	text := bytes.NewBuffer((*memory)[:0])
+	_, err = text.ReadFrom(io.LimitReader(res.Body, maxAnswerBytes))
+	*memory = text.Bytes()
 	if err != nil {
-		return &transportError{cause: err, sent: true}
+		return brokenOff(ctx, err)
 	}
-	if err := read(text); err != nil {
+	if err := read(text.Bytes()); err != nil {
 		return &transportError{cause: err, sent: true, whole: true}
 	}
 	return nil
 }
 
+// brokenOff is the error of an answer that came in part.
+func brokenOff(ctx context.Context, err error) error {
+	return &transportError{cause: errors.Join(ctx.Err(), err), sent: true}
+}
+
 // send sends a request to one node. The body of the answer, which is one of
-// success, is the caller's to read, drain and close.
+// success, is the caller's to read and close.
 func (c *Client) send(ctx context.Context, t *target, trial bool, r request) (*http.Response, error) {
 	if ctx.Err() != nil {
 		c.rotation.unclear(t)
 		return nil, &transportError{cause: context.Cause(ctx)}
 	}
-	p := newPatience(ctx, c.limitOf(ctx, trial))
-	hr, err := newRequest(p, t.base, r)
+	res, err := t.transport.roundTrip(ctx, r, c.patienceOf(ctx, trial))
 	if err != nil {
-		p.close()
-		c.rotation.unclear(t)
-		return nil, fmt.Errorf("client: %w", err)
-	}
-	res, err := c.transport.roundTrip(hr)
-	if err != nil {
-		err = p.explain(err)
-		p.close()
 		c.noteFailure(ctx, t, err)
+		err = fmt.Errorf("%s %s%s: %w", r.method, t.base, r.path, err)
 		return nil, &transportError{cause: err, sent: !isDial(err)}
 	}
-	p.rest()
 	c.rotation.answered(t)
-	res.Body = incoming{res.Body, p}
 	if res.StatusCode >= http.StatusMultipleChoices {
-		defer func() { drain(res.Body); _ = res.Body.Close() }()
+		defer func() { _ = res.Body.Close() }()
 		return nil, problemOf(res)
 	}
 	return res, nil
@@ -188,36 +187,6 @@ func (c *Client) noteFailure(ctx context.Context, t *target, err error) {
 		return
 	}
 	c.rotation.unclear(t)
-}
-
-// newRequest is one attempt at r.
-func newRequest(p *patience, base string, r request) (*http.Request, error) {
-	hr, err := http.NewRequestWithContext(p.ctx, r.method, base+r.path, http.NoBody)
-	if err != nil {
-		return nil, err
-	}
-	if r.body != nil {
-		hr.Body, hr.ContentLength = bodyOf(r, p), int64(len(r.body))
-		hr.Header["Content-Type"] = []string{"application/json"}
-	}
-	if r.accept != "" {
-		hr.Header["Accept"] = []string{r.accept}
-	}
-	// A little less than there is, so that the node's answer to that still comes
-	// in time.
-	left := max(0.95*p.limit.Seconds(), 0.001)
-	hr.Header["Request-Timeout"] = []string{strconv.FormatFloat(left, 'f', 3, 64)}
-	return hr, nil
-}
-
-// bodyOf is a request's body. A small one must be seen to be in memory: only then
-// does net/http write it together with the head, and not after it.
-func bodyOf(r request, p *patience) io.ReadCloser {
-	text := bytes.NewReader(r.body)
-	if len(r.body) <= connBuffer {
-		return io.NopCloser(text)
-	}
-	return io.NopCloser(outgoing{text, p})
 }
 
 // isDial tells a connection that was never made: no request went over it.
@@ -243,13 +212,6 @@ func problemOf(res *http.Response) error {
 	}
 	seconds, _ := strconv.Atoi(res.Header.Get("Retry-After"))
 	return &answerError{Problem: p, retryAfter: time.Duration(max(seconds, 0)) * time.Second}
-}
-
-// drain reads what is left of a body, so that its connection can be used again.
-// A long rest costs more than a new connection.
-func drain(body io.Reader) {
-	const most = 64 << 10
-	_, _ = io.CopyN(io.Discard, body, most)
 }
 
 // backoff paces the attempts at one request: the first round over all targets is

@@ -71,7 +71,7 @@ func TestRotationAlwaysHasANode(t *testing.T) {
 	require.Len(t, rotationOf("a", "b", "c").all(), 3)
 }
 
-func TestLimitOfAnAttempt(t *testing.T) {
+func TestPatienceOfAnAttempt(t *testing.T) {
 	t.Parallel()
 	const never = 0
 	for name, c := range map[string]struct {
@@ -100,9 +100,9 @@ func TestLimitOfAnAttempt(t *testing.T) {
 				ctx, cancel = context.WithTimeout(ctx, c.deadline)
 				defer cancel()
 			}
-			limit := client.limitOf(ctx, c.trial)
-			require.GreaterOrEqual(t, limit, c.least)
-			require.LessOrEqual(t, limit, c.most)
+			patience := client.patienceOf(ctx, c.trial)
+			require.GreaterOrEqual(t, patience, c.least)
+			require.LessOrEqual(t, patience, c.most)
 		})
 	}
 }

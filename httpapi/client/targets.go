@@ -12,7 +12,8 @@ const leftAside = 500 * time.Millisecond
 
 // target is one node, as the client finds it.
 type target struct {
-	base string
+	base      string
+	transport *transport
 
 	// What follows is guarded by rotation.mu.
 

@@ -1,15 +1,15 @@
 package client
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -19,60 +19,60 @@ const (
 	keepAlive   = 15 * time.Second
 	// idleTime is how long an unused connection is kept: less than a node does.
 	idleTime = time.Minute
-	// connBuffer holds a small request or answer, so that it is one system call.
-	connBuffer = 4 << 10
 )
 
-// transport makes requests over connections that it keeps. The goroutine that
-// makes a request writes it and reads the answer: [http.Transport] has two more
-// goroutines for each connection and hands every request from one to the other,
-// which for small events costs more than all that the node does.
+// transport makes requests to one node over connections that it keeps. The
+// goroutine that makes a request writes it and reads the answer: [http.Transport]
+// has two more goroutines for each connection and hands every request from one to
+// the other, which for small events costs more than all that the node does.
 type transport struct {
-	dialer net.Dialer
-	// perNode is how many idle connections are kept to each node.
-	perNode int
+	// address is dialled, host is what requests say of it.
+	address, host string
+	secure        bool
+	// most is how many idle connections are kept.
+	most int
 
-	// mu guards idle: by node, the last used last.
+	// mu guards idle: the last used last.
 	mu   sync.Mutex
-	idle map[string][]*conn
+	idle []*conn
 }
 
-// conn is one connection. It belongs to one request, or is idle.
-type conn struct {
-	net.Conn
-	node string
-	r    *bufio.Reader
-	w    *bufio.Writer
-	// lapse ends the connection when it has been idle for long.
-	lapse *time.Timer
-}
-
-func newTransport(perNode int) *transport {
-	return &transport{
-		dialer:  net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive},
-		perNode: perNode,
-		idle:    make(map[string][]*conn),
+// newTransport makes a transport to the node at a base URL. Nothing is sent yet.
+func newTransport(base *url.URL, most int) *transport {
+	t := &transport{secure: base.Scheme == "https", most: most}
+	port := base.Port()
+	switch {
+	case port == "" && t.secure:
+		port = "443"
+	case port == "":
+		port = "80"
 	}
+	t.address = net.JoinHostPort(base.Hostname(), port)
+	// The zone of an IPv6 address means something on this machine only (RFC 6874,
+	// section 4).
+	_, zone, _ := strings.Cut(base.Hostname(), "%")
+	t.host = strings.Replace(base.Host, "%"+zone, "", 1)
+	return t
 }
 
 // roundTrip sends a request and returns its answer. The body is the caller's to
 // read and close; read to its end, it leaves the connection to the next request.
-func (t *transport) roundTrip(r *http.Request) (*http.Response, error) {
-	ctx := r.Context()
-	c, err := t.take(ctx, r.URL)
+// It ends with ctx, and when the node is silent for longer than the patience.
+func (t *transport) roundTrip(ctx context.Context, r request, patience time.Duration) (*http.Response, error) {
+	c, err := t.take(ctx, patience)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", r.Method, r.URL, err)
+		return nil, err
 	}
-	// A deadline in the past ends what the connection is doing.
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	res, err := c.exchange(r)
+	c.patience = patience
+	stop := context.AfterFunc(ctx, c.cut)
+	res, err := c.exchange(r, t.host)
 	if err != nil {
 		stop()
 		_ = c.Close()
-		return nil, fmt.Errorf("%s %s: %w", r.Method, r.URL, errors.Join(ctx.Err(), err))
+		return nil, errors.Join(ctx.Err(), err)
 	}
-	res.Body = &answer{ReadCloser: res.Body, finish: func(whole bool) {
-		// A deadline that was set counts for the next request too.
+	res.Body = &answer{body: res.Body, finish: func(whole bool) {
+		// Whoever ends a request ends its connection.
 		if inTime := stop(); whole && inTime && !res.Close && c.r.Buffered() == 0 {
 			t.put(c)
 		} else {
@@ -82,42 +82,14 @@ func (t *transport) roundTrip(r *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// exchange writes a request and reads the head of the answer. A node may refuse
-// a long body before it has read it all: its answer counts then.
-func (c *conn) exchange(r *http.Request) (*http.Response, error) {
-	werr := r.Write(c.w)
-	if werr == nil {
-		werr = c.w.Flush()
-	}
-	res, err := c.answer(r)
-	switch {
-	case err != nil && werr != nil:
-		return nil, werr
-	case err != nil:
-		return nil, err
-	}
-	res.Close = res.Close || werr != nil
-	return res, nil
-}
-
-// answer reads the head of the final answer.
-func (c *conn) answer(r *http.Request) (*http.Response, error) {
-	for {
-		res, err := http.ReadResponse(c.r, r)
-		if err != nil || res.StatusCode >= http.StatusOK {
-			return res, err
-		}
-	}
-}
-
 // answer is a body that knows when its connection is free.
 type answer struct {
-	io.ReadCloser
+	body   io.Reader
 	finish func(whole bool)
 }
 
 func (a *answer) Read(p []byte) (int, error) {
-	n, err := a.ReadCloser.Read(p)
+	n, err := a.body.Read(p)
 	if err != nil {
 		a.end(errors.Is(err, io.EOF))
 	}
@@ -138,52 +110,43 @@ func (a *answer) end(whole bool) {
 }
 
 // take returns an idle connection that still stands, or a new one.
-func (t *transport) take(ctx context.Context, u *url.URL) (*conn, error) {
-	node := u.Scheme + "://" + u.Host
-	for {
-		c := t.pop(node)
-		if c == nil {
-			break
-		}
-		if c.lapse.Stop() && alive(c.Conn) {
+func (t *transport) take(ctx context.Context, patience time.Duration) (*conn, error) {
+	for c := t.pop(); c != nil; c = t.pop() {
+		if c.lapse.Stop() && alive(c.socket) {
 			return c, nil
 		}
 		_ = c.Close()
 	}
-	raw, err := t.dial(ctx, u)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, silentFor(patience))
+	defer cancel()
+	raw, err := t.dial(ctx)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(context.Cause(ctx), err)
 	}
-	c := &conn{Conn: raw, node: node, r: bufio.NewReaderSize(raw, connBuffer), w: bufio.NewWriterSize(raw, connBuffer)}
+	c := newConn(raw)
 	c.lapse = time.AfterFunc(idleTime, func() { t.drop(c) })
 	c.lapse.Stop()
 	return c, nil
 }
 
-func (t *transport) dial(ctx context.Context, u *url.URL) (net.Conn, error) {
-	if u.Scheme == "https" {
-		d := tls.Dialer{NetDialer: &t.dialer}
-		return d.DialContext(ctx, "tcp", hostPort(u, "443"))
+func (t *transport) dial(ctx context.Context) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}
+	if t.secure {
+		d := tls.Dialer{NetDialer: &dialer}
+		return d.DialContext(ctx, "tcp", t.address)
 	}
-	return t.dialer.DialContext(ctx, "tcp", hostPort(u, "80"))
+	return dialer.DialContext(ctx, "tcp", t.address)
 }
 
-func hostPort(u *url.URL, port string) string {
-	if u.Port() != "" {
-		port = u.Port()
-	}
-	return net.JoinHostPort(u.Hostname(), port)
-}
-
-func (t *transport) pop(node string) *conn {
+func (t *transport) pop() *conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	idle := t.idle[node]
-	if len(idle) == 0 {
+	last := len(t.idle) - 1
+	if last < 0 {
 		return nil
 	}
-	c := idle[len(idle)-1]
-	t.idle[node] = idle[:len(idle)-1]
+	c := t.idle[last]
+	t.idle = t.idle[:last]
 	return c
 }
 
@@ -191,11 +154,11 @@ func (t *transport) pop(node string) *conn {
 func (t *transport) put(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.idle[c.node]) >= t.perNode {
+	if len(t.idle) >= t.most {
 		_ = c.Close()
 		return
 	}
-	t.idle[c.node] = append(t.idle[c.node], c)
+	t.idle = append(t.idle, c)
 	c.lapse.Reset(idleTime)
 }
 
@@ -203,12 +166,9 @@ func (t *transport) put(c *conn) {
 func (t *transport) drop(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, other := range t.idle[c.node] {
-		if other == c {
-			t.idle[c.node] = append(t.idle[c.node][:i], t.idle[c.node][i+1:]...)
-			_ = c.Close()
-			return
-		}
+	if i := slices.Index(t.idle, c); i >= 0 {
+		t.idle = slices.Delete(t.idle, i, i+1)
+		_ = c.Close()
 	}
 }
 
@@ -216,11 +176,9 @@ func (t *transport) drop(c *conn) {
 func (t *transport) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, idle := range t.idle {
-		for _, c := range idle {
-			c.lapse.Stop()
-			_ = c.Close()
-		}
+	for _, c := range t.idle {
+		c.lapse.Stop()
+		_ = c.Close()
 	}
-	clear(t.idle)
+	t.idle = nil
 }

@@ -116,6 +116,27 @@ func TestARequestEndsWithItsContext(t *testing.T) {
 	require.Less(t, time.Since(begin), 5*time.Second)
 }
 
+// It ends at once also where the answer has begun, and says why it did.
+func TestAnAnswerEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	server, _ := counted(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, lines(1))
+		_ = http.NewResponseController(w).Flush()
+		silent(w, r)
+	})
+	c := newClient(t, []string{server.URL})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	begin := time.Now()
+	var failure error
+	for _, err := range c.Events(ctx, oncelog.Query{}, oncelog.Stale) {
+		failure = err
+		cancel()
+	}
+	require.ErrorIs(t, failure, context.Canceled)
+	require.Less(t, time.Since(begin), 5*time.Second)
+}
+
 // The first byte that a TLS client says is the type of a handshake record (RFC
 // 8446, section 5.1).
 func TestHTTPSIsSpokenWhereItIsAskedFor(t *testing.T) {

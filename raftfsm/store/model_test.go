@@ -217,7 +217,9 @@ func TestReadsAgainstTheModel(t *testing.T) {
 			q := drawQuery(t, m.events)
 			want := naive(m.events, q)
 			require.Equal(t, want, collect(t, s, q), "%+v", q)
-			require.Equal(t, want, collect(t, s, q), "again: %+v", q)
+			if q.Limit > 0 {
+				require.Equal(t, want, collect(t, s, q), "again: %+v", q)
+			}
 			if asked++; len(want) > 0 {
 				answered++
 			}

@@ -90,11 +90,37 @@ func BenchmarkHandler(b *testing.B) {
 	require.Zero(b, w.failures)
 }
 
+// BenchmarkPage measures one read of one event, without net/http's connections.
+func BenchmarkPage(b *testing.B) {
+	log := &nullLog{record: oncelog.Record{Event: benchEvent(0), ProcessedAt: time.Unix(1766126176, 123456789)}}
+	s, err := httpapi.New(httpapi.Config{Log: log, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(b, err)
+	handler := s.Handler()
+	for name, target := range map[string]string{
+		"topic": "/events?topic=order&limit=1&consistency=stale",
+		"id":    "/events/17",
+	} {
+		b.Run(name, func(b *testing.B) {
+			r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, target, http.NoBody)
+			require.NoError(b, err)
+			w := &discard{header: http.Header{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(w.header)
+				handler.ServeHTTP(w, r)
+			}
+			require.Zero(b, w.failures)
+		})
+	}
+}
+
 // discard is a response that nobody reads.
 type discard struct {
 	header   http.Header
 	failures int
 }
+
+func (d *discard) SetWriteDeadline(time.Time) error { return nil }
 
 func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) Write(p []byte) (int, error) { return len(p), nil }

@@ -37,7 +37,11 @@ func (l *layout) appendRecord(dst []byte, r *oncelog.Record, first bool) []byte 
 
 // events answers all events that match a query.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
-	q, c, err := query(r)
+	p, err := newQuery(r)
+	if err != nil {
+		return err
+	}
+	q, c, err := p.query()
 	if err != nil {
 		return err
 	}
@@ -53,9 +57,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	defer s.putScratch(sc)
 	a := &eventsAnswer{server: s, layout: layouts[media], timeout: timeout, head: r.Method == http.MethodHead}
 	a.out = s.newOutflow(w, a.layout.contentType, sc.out)
-	w.Header()["Vary"] = []string{"Accept"}
+	w.Header()["Vary"] = varyAccept
 	if q.Limit > 0 {
-		err = a.page(r, q, c)
+		err = a.page(r.Context(), p, q, c)
 	} else {
 		err = a.all(r.Context(), q, c)
 	}
@@ -171,7 +175,10 @@ func (s *Server) event(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return asUnavailable(err)
 		}
-		s.write(w, http.StatusOK, jsonType, wire.AppendRecord(nil, &record))
+		sc := s.getScratch()
+		defer s.putScratch(sc)
+		sc.out = wire.AppendRecord(sc.out[:0], &record)
+		s.write(w, http.StatusOK, jsonType, sc.out)
 		return nil
 	}
 	return oncelog.ErrNotFound

@@ -25,6 +25,7 @@ var (
 	linesType   = []string{mediaLines}
 	textType    = []string{mediaText + "; charset=utf-8"}
 	problemType = []string{"application/problem+json"}
+	varyAccept  = []string{"Accept"}
 )
 
 // contentType is the media type of a request's body: one of offers, the first of

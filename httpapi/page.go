@@ -1,10 +1,9 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"math"
-	"net/http"
-	"net/url"
 	"strconv"
 
 	"github.com/oncelog/oncelog"
@@ -18,7 +17,7 @@ const pageBytes = 1 << 20
 // goes before the events, so the page is read to its end first. What is over
 // pageBytes is then read a second time: what is stored never changes, so that
 // is the same.
-func (a *eventsAnswer) page(r *http.Request, q oncelog.Query, c oncelog.Consistency) error {
+func (a *eventsAnswer) page(ctx context.Context, p params, q oncelog.Query, c oncelog.Consistency) error {
 	room := claim{budget: a.server.memory}
 	defer room.release()
 	a.out.buf = append(a.out.buf, a.layout.open...)
@@ -28,7 +27,7 @@ func (a *eventsAnswer) page(r *http.Request, q oncelog.Query, c oncelog.Consiste
 	}
 	var last uint64
 	count, more, holding := 0, false, true
-	for record, err := range a.records(r.Context(), probe, c) {
+	for record, err := range a.records(ctx, probe, c) {
 		if err != nil {
 			return err
 		}
@@ -42,10 +41,10 @@ func (a *eventsAnswer) page(r *http.Request, q oncelog.Query, c oncelog.Consiste
 		}
 	}
 	if more {
-		a.out.w.Header()["Link"] = []string{nextLink(r.URL, q.Order, last)}
+		a.out.w.Header()["Link"] = []string{p.next(q.Order, last)}
 	}
 	if !a.head && a.last != last {
-		if err := a.rest(r, q, last); err != nil {
+		if err := a.rest(ctx, q, last); err != nil {
 			return err
 		}
 	}
@@ -55,30 +54,29 @@ func (a *eventsAnswer) page(r *http.Request, q oncelog.Query, c oncelog.Consiste
 
 // rest streams the page's events from behind those held up to last. They are
 // all on this node by now.
-func (a *eventsAnswer) rest(r *http.Request, q oncelog.Query, last uint64) error {
+func (a *eventsAnswer) rest(ctx context.Context, q oncelog.Query, last uint64) error {
 	q.Limit = 0
 	if q.Order == oncelog.ByIDDescending {
 		q.Before, q.After = a.last, last-1
 	} else {
 		q.After, q.Before = a.last, last+1
 	}
-	if err := a.stream(r.Context(), q, oncelog.Stale); err != nil {
+	if err := a.stream(ctx, q, oncelog.Stale); err != nil {
 		return err
 	}
 	if a.last != last {
-		a.abort(r.Context(), fmt.Errorf("read up to event %d, then only up to %d", last, a.last))
+		a.abort(ctx, fmt.Errorf("read up to event %d, then only up to %d", last, a.last))
 	}
 	return nil
 }
 
-// nextLink is the header that leads to what follows the event last.
-func nextLink(u *url.URL, order oncelog.Order, last uint64) string {
-	values := u.Query()
+// next is the link that leads to what follows the event last. It uses the
+// parameters up.
+func (p params) next(order oncelog.Order, last uint64) string {
 	bound := "after"
 	if order == oncelog.ByIDDescending {
 		bound = "before"
 	}
-	values.Set(bound, strconv.FormatUint(last, 10))
-	next := url.URL{Path: u.Path, RawQuery: values.Encode()}
-	return "<" + next.String() + `>; rel="next"`
+	p.values.Set(bound, strconv.FormatUint(last, 10))
+	return "<" + eventsPath + "?" + p.values.Encode() + `>; rel="next"`
 }

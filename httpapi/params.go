@@ -30,12 +30,13 @@ func newParams(r *http.Request, known ...string) (params, error) {
 	return params{values}, nil
 }
 
-// query reads the parameters of GET /events.
-func query(r *http.Request) (q oncelog.Query, c oncelog.Consistency, err error) {
-	p, err := newParams(r, "topic", "event_id", "source", "after", "before", "since", "until", "order", "limit", "consistency")
-	if err != nil {
-		return q, c, err
-	}
+// newQuery takes the parameters of GET /events.
+func newQuery(r *http.Request) (params, error) {
+	return newParams(r, "topic", "event_id", "source", "after", "before", "since", "until", "order", "limit", "consistency")
+}
+
+// query reads what newQuery has taken.
+func (p params) query() (q oncelog.Query, c oncelog.Consistency, err error) {
 	q.Topics = p.values["topic"]
 	for _, topic := range q.Topics {
 		if err := checkName("topic", topic); err != nil {

@@ -29,7 +29,7 @@ func (s *Server) newRoutes() map[string]*route {
 		"/":                            reads(s.home),
 		"/publish":                     writes(s.publish),
 		"/publish/batch":               writes(s.publishBatch),
-		"/events":                      reads(s.events),
+		eventsPath:                     reads(s.events),
 		eventPrefix:                    reads(s.event),
 		"/topics":                      reads(s.topics),
 		"/stats":                       reads(s.stats),
@@ -41,8 +41,11 @@ func (s *Server) newRoutes() map[string]*route {
 	}
 }
 
-// eventPrefix stands in the routes for all paths that have an id behind it.
-const eventPrefix = "/events/"
+const (
+	eventsPath = "/events"
+	// eventPrefix stands in the routes for all paths that have an id behind it.
+	eventPrefix = eventsPath + "/"
+)
 
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {

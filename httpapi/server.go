@@ -113,5 +113,6 @@ func (s *Server) putScratch(sc *scratch) {
 		return
 	}
 	clear(sc.events)
+	sc.events = sc.events[:0]
 	s.scratch.Put(sc)
 }

@@ -77,6 +77,7 @@ func runBench(ctx context.Context, c *console, o cluster.BenchOptions, output st
 	if f, ok := c.err.(*os.File); ok && isTerminal(f) {
 		o.Progress = f
 	}
+	collectAt(loadGCPercent)
 	o.Version = version().Version
 	if o.Binary, err = os.Executable(); err != nil {
 		return err

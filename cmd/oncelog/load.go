@@ -83,6 +83,7 @@ func runLoad(ctx context.Context, c *console, o loadOptions) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
+	collectAt(loadGCPercent)
 	log, err := loadgen.Connect(o.targets, o.Concurrency)
 	if err != nil {
 		return badTargets(err)

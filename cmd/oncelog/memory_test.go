@@ -36,3 +36,16 @@ func TestTheHeapIsLimitedUnlessTheEnvironmentSays(t *testing.T) {
 	o.limitHeap()
 	require.EqualValues(t, 200<<20, debug.SetMemoryLimit(-1))
 }
+
+func TestGarbageIsCollectedAsTheEnvironmentSays(t *testing.T) {
+	percent := debug.SetGCPercent(100)
+	t.Cleanup(func() { debug.SetGCPercent(percent) })
+
+	t.Setenv("GOGC", "50")
+	collectAt(loadGCPercent)
+	require.Equal(t, 100, debug.SetGCPercent(100))
+
+	t.Setenv("GOGC", "")
+	collectAt(loadGCPercent)
+	require.Equal(t, loadGCPercent, debug.SetGCPercent(100))
+}

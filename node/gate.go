@@ -12,9 +12,9 @@ import (
 )
 
 // gate is Raft's transport, and has a word in what comes and goes: it sends again what
-// was lost on a connection of old, has Raft stand for election when it is time, and
-// answers itself the snapshots that must not be installed, those that end within the
-// log.
+// was lost on a connection of old, has Raft stand for election when it is time, holds
+// entries up while the log is full, and answers itself the snapshots that must not be
+// installed, those that end within the log.
 //
 // A leader that has lost a follower's replies may take it to be further behind
 // than it is. Raft installs the snapshot that it then sends whatever the follower
@@ -30,6 +30,8 @@ type gate struct {
 	// outdated is told of a snapshot that begins before this node's log does: only
 	// a newer one can help.
 	outdated func()
+	// full tells whether no entries are to be taken now, and when to ask again.
+	full func() (bool, <-chan struct{})
 
 	shut context.CancelFunc
 	// tasks are what the gate and heartbeats have under way.
@@ -85,12 +87,26 @@ func (g *gate) Close() error {
 	return err
 }
 
-// pass hands a request to Raft, unless it is a snapshot that is answered here. Of
-// the current term's leader only: any other is Raft's to refuse.
+// pass hands a request to Raft, unless it is a snapshot that is answered here, or
+// entries that have to wait. Of the current term's leader only: any other is Raft's
+// to refuse.
 func (g *gate) pass(ctx context.Context, rpc raft.RPC, term uint64) {
-	if snapshot, ok := rpc.Command.(*raft.InstallSnapshotRequest); ok && snapshot.Term == term && g.answers(rpc, snapshot) {
-		return
+	switch request := rpc.Command.(type) {
+	case *raft.InstallSnapshotRequest:
+		if request.Term == term && g.answers(rpc, request) {
+			return
+		}
+	case *raft.AppendEntriesRequest:
+		if full, _ := g.full(); full && request.Term == term && len(request.Entries) > 0 {
+			g.tasks.start(func() { g.hold(ctx, rpc, request) })
+			return
+		}
 	}
+	g.hand(ctx, rpc)
+}
+
+// hand hands a request to Raft.
+func (g *gate) hand(ctx context.Context, rpc raft.RPC) {
 	select {
 	case g.rpcs <- rpc:
 	case <-ctx.Done():
@@ -136,14 +152,10 @@ func (g *gate) TimeoutNow(id raft.ServerID, to raft.ServerAddress, request *raft
 // hands over: it asks nobody beforehand, and the others vote although they may still
 // know a leader.
 func (g *gate) stand(ctx context.Context) {
-	rpc := raft.RPC{
+	g.hand(ctx, raft.RPC{
 		Command:  &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}},
 		RespChan: make(chan raft.RPCResponse, 1),
-	}
-	select {
-	case g.rpcs <- rpc:
-	case <-ctx.Done():
-	}
+	})
 }
 
 // errOutdated is the answer to a snapshot that ends before this node's log begins.

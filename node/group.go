@@ -85,7 +85,7 @@ func openStores(c Config, own identityState, fail func(error)) (g *group, err er
 		return g, advise(err)
 	}
 	g.logSize = newLogSize(c.SnapshotBytes, c.TrailingBytes)
-	g.log, err = openLog(kind, c.DataDir, c.Logger.With("component", "log"), fail, g.logSize.written)
+	g.log, err = openLog(kind, c.DataDir, c.Logger.With("component", "log"), fail, g.logSize.append)
 	if g.log != nil {
 		g.log.applied = g.store.Applied
 	}
@@ -99,7 +99,7 @@ func openStores(c Config, own identityState, fail func(error)) (g *group, err er
 	if err := g.log.reconcile(g.store.Applied()); err != nil {
 		return g, err
 	}
-	return g, g.logSize.seed(g.log)
+	return g, g.logSize.seed(g.log, g.store.Applied().Index)
 }
 
 // advise says what can be done about data of a format that this program does not
@@ -138,6 +138,7 @@ func (g *group) start(c Config, id *identity, streams raft.StreamLayer, addresse
 		MsgpackUseNewTimeFormat: true,
 	})
 	g.gate = newGate(transport, g.log, c.Logger, outdated)
+	g.gate.full = func() (bool, <-chan struct{}) { return g.logSize.full(g.CommitIndex()) }
 	logs, err := raft.NewLogCache(logCacheEntries, c.appends(g.log))
 	if err == nil {
 		g.Raft, err = g.newRaft(raftConfig(c, id, logger), logs)
@@ -157,7 +158,10 @@ func (g *group) newRaft(c *raft.Config, logs raft.LogStore) (r *raft.Raft, err e
 			err = fmt.Errorf("%w: %v", oncelog.ErrCorrupt, p)
 		}
 	}()
-	watched := watchedFSM{FSM: g.fsm, path: g.storePath, fail: g.fail, stall: stallLimit}
+	watched := watchedFSM{
+		FSM: g.fsm, path: g.storePath, fail: g.fail, stall: stallLimit,
+		advance: func() { g.logSize.advance(g.store.Applied().Index) },
+	}
 	return raft.NewRaft(c, watched, logs, g.log, raftfsm.NewSnapshots(g.store), g.gate)
 }
 

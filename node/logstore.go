@@ -34,8 +34,8 @@ type guardedLog struct {
 	fail  func(error)
 	// stall is stallLimit but in tests.
 	stall time.Duration
-	// written is told of each append: the last index and the size in bytes.
-	written func(last uint64, size int)
+	// written is told of each entry: its index and its size in bytes.
+	written func(index uint64, size int)
 	// applied is how far the store is; nil where there is none beside the log.
 	applied func() store.Position
 	// running says that Raft is at work. It panics on the errors of some
@@ -163,16 +163,17 @@ func (l *guardedLog) StoreLog(log *raft.Log) error { return l.StoreLogs([]*raft.
 
 // StoreLogs implements raft.LogStore. The entries are on disk when it returns.
 func (l *guardedLog) StoreLogs(logs []*raft.Log) error {
-	sealed, size := make([]*raft.Log, len(logs)), 0
+	sealed := make([]*raft.Log, len(logs))
 	for i, log := range logs {
 		sealed[i] = sealEntry(log)
-		size += len(log.Data)
 	}
-	err := l.do("write", func() error { return l.store.StoreLogs(sealed) })
-	if err == nil && len(logs) > 0 {
-		l.written(logs[len(logs)-1].Index, size)
+	if err := l.do("write", func() error { return l.store.StoreLogs(sealed) }); err != nil {
+		return err
 	}
-	return err
+	for _, log := range logs {
+		l.written(log.Index, len(log.Data))
+	}
+	return nil
 }
 
 // DeleteRange implements raft.LogStore. The log's head may go in pieces: a crash

@@ -266,13 +266,16 @@ func TestLogSizeKeepsBytesNotEntries(t *testing.T) {
 	s := newLogSize(10<<20, 4<<20)
 	require.Empty(t, s.due)
 	for i := uint64(1); i <= 100; i++ {
-		s.written(i, 256<<10)
+		s.append(i, 256<<10)
 	}
+	require.Empty(t, s.due, "there is nothing yet that could go")
+	s.advance(100)
 	require.Len(t, s.due, 1, "a snapshot is due")
 	stay := s.cut(100, 1<<16)
 	require.InDelta(t, 16, stay, 2, "4 MiB of entries of 256 KiB")
 	<-s.due
-	s.written(101, 10)
+	s.append(101, 10)
+	s.advance(101)
 	require.Empty(t, s.due)
 	require.Equal(t, uint64(5), s.cut(101, 5), "never more than the limit")
 }

@@ -144,7 +144,8 @@ func (n *simNode) address() raft.ServerAddress { return raftAddress(n.id.String(
 func (n *simNode) start() {
 	l := &simLife{streams: newStreamListener(string(n.address())), calls: http.NewServeMux()}
 	logger := slog.New(slog.DiscardHandler)
-	l.group = &group{fsm: n.fsm, store: n.store, log: n.log, logger: logger}
+	size := newLogSize(defaultSnapshotBytes, defaultTrailingBytes) // and nothing asks for snapshots
+	l.group = &group{fsm: n.fsm, store: n.store, log: n.log, logSize: size, logger: logger}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
 	require.NoError(n.world.t, l.group.start(Config{Timing: n.world.timing, Logger: logger, appends: func(l *guardedLog) raft.LogStore { return l }},

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -18,6 +19,8 @@ type watchedFSM struct {
 	fail func(error)
 	// stall is stallLimit but in tests.
 	stall time.Duration
+	// advance is called when the store may have got further.
+	advance func()
 }
 
 // ApplyBatch implements raft.BatchingFSM. It takes milliseconds, and a second where
@@ -27,5 +30,12 @@ func (f watchedFSM) ApplyBatch(logs []*raft.Log) []any {
 		f.fail(fmt.Errorf("store %s: to apply %d entries has taken over %s: the disk hangs", f.path, len(logs), f.stall))
 	})
 	defer watch.stop()
+	defer f.advance()
 	return f.FSM.ApplyBatch(logs)
+}
+
+// Restore implements raft.FSM.
+func (f watchedFSM) Restore(source io.ReadCloser) error {
+	defer f.advance()
+	return f.FSM.Restore(source)
 }

@@ -106,6 +106,7 @@ func TestADiskThatFailsStopsItsNodeAlone(t *testing.T) {
 			nodes := startCluster(t, func(c *Config) {
 				fault := new(atomic.Pointer[diskFault])
 				faults[c.Name] = fault
+				c.Timing = patientTiming
 				c.disk = func(b logStore) logStore { return faultyDisk{b, fault} }
 			})
 			leader, others := leaderOf(t, nodes)

@@ -32,7 +32,7 @@ func (f *forwarder) submit(ctx context.Context, command []byte) ([]store.Outcome
 		// A copy: Raft keeps what it is given, and the batch may be sent again.
 		return f.propose(slices.Clone(command))
 	default:
-		reply, err := f.caller.post(ctx, leader, pathForward, command)
+		reply, err := f.caller.post(ctx, leader, methodForward, command)
 		if err != nil {
 			return nil, err
 		}
@@ -48,7 +48,7 @@ func (f *forwarder) propose(command []byte) ([]store.Outcome, error) {
 	return f.sequencer.submit(command)
 }
 
-// accept serves pathForward. A forwarded command is never forwarded again.
+// accept serves methodForward. A forwarded command is never forwarded again.
 func (f *forwarder) accept(_ context.Context, command []byte) ([]byte, error) {
 	c, err := raftfsm.Decode(command)
 	if err != nil {

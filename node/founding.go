@@ -164,10 +164,10 @@ func (f *founding) askPledge(ctx context.Context, other founder, cluster uuid.UU
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
 	var p pledge
-	return f.caller.call(ctx, other.ID, pathPledge, pledge{Cluster: cluster}, &p)
+	return f.caller.call(ctx, other.ID, methodPledge, pledge{Cluster: cluster}, &p)
 }
 
-// servePledge serves pathPledge.
+// servePledge serves methodPledge.
 func (f *founding) servePledge(_ context.Context, p pledge) (pledge, error) {
 	if p.Cluster == uuid.Nil {
 		return pledge{}, fmt.Errorf("%w: a pledge without a cluster", oncelog.ErrNotApplied)

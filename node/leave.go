@@ -81,11 +81,11 @@ func (n *Node) askToLeave(ctx context.Context, leader uuid.UUID, r leaveRequest)
 	if leader == n.identity.get().NodeID {
 		return n.membership.serveLeave(ctx, r)
 	}
-	err = n.caller.call(ctx, leader, pathLeave, r, &reply)
+	err = n.caller.call(ctx, leader, methodLeave, r, &reply)
 	return reply, err
 }
 
-// serveLeave serves pathLeave, as leader.
+// serveLeave serves methodLeave, as leader.
 func (m *membership) serveLeave(ctx context.Context, r leaveRequest) (leaveReply, error) {
 	if _, err := m.leadership.leads(); err != nil {
 		return leaveReply{}, err
@@ -186,7 +186,7 @@ func (m *membership) dismiss(ctx context.Context, target raft.ServerID) {
 	defer cancel()
 	if id, err := uuid.Parse(string(target)); err == nil {
 		var done struct{}
-		_ = m.caller.call(ctx, id, pathDismissed, done, &done)
+		_ = m.caller.call(ctx, id, methodDismissed, done, &done)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/oncelog/oncelog/gossip"
 	"github.com/oncelog/oncelog/httpapi"
+	"github.com/oncelog/oncelog/node/call"
 	"github.com/oncelog/oncelog/raftfsm"
 )
 
@@ -28,7 +28,7 @@ type Node struct {
 	gossip     *gossip.Gossip
 	port       *port
 	caller     *caller
-	calls      *http.Server
+	calls      *call.Server
 	leadership *leadership
 	proposer   *proposer
 	reader     *reader
@@ -233,18 +233,18 @@ func (n *Node) work() {
 		identity: n.identity, group: n.group, gossip: n.gossip, caller: n.caller,
 		expect: n.config.BootstrapExpect, logger: n.config.Logger,
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+pathForward, handle(n.forwarder.accept))
-	mux.HandleFunc("POST "+pathIndex, handle(n.reader.serveIndex))
-	mux.HandleFunc("POST "+pathConfirm, handle(n.reader.serveTerm))
-	mux.HandleFunc("POST "+pathStatus, handleJSON(n.serveStatus))
-	mux.HandleFunc("POST "+pathPledge, handleJSON(f.servePledge))
-	mux.HandleFunc("POST "+pathTransfer, handleJSON(n.serveTransfer))
-	mux.HandleFunc("POST "+pathSnapshot, handle(n.serveSnapshot))
-	mux.HandleFunc("POST "+pathVacancy, handleJSON(n.takeover.serveVacancy))
-	mux.HandleFunc("POST "+pathLeave, handleJSON(n.membership.serveLeave))
-	mux.HandleFunc("POST "+pathDismissed, handleJSON(n.standing.serveDismissed))
-	n.calls = newCallServer(mux)
+	n.calls = newCallServer(map[call.Method]call.Handler{
+		methodForward:   handle(n.forwarder.accept),
+		methodIndex:     handle(n.reader.serveIndex),
+		methodConfirm:   handle(n.reader.serveTerm),
+		methodStatus:    handleJSON(n.serveStatus),
+		methodPledge:    handleJSON(f.servePledge),
+		methodTransfer:  handleJSON(n.serveTransfer),
+		methodSnapshot:  handle(n.serveSnapshot),
+		methodVacancy:   handleJSON(n.takeover.serveVacancy),
+		methodLeave:     handleJSON(n.membership.serveLeave),
+		methodDismissed: handleJSON(n.standing.serveDismissed),
+	})
 
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stopBackground = cancel
@@ -281,7 +281,7 @@ func (n *Node) openAPI() (err error) {
 
 // watch turns the end of a server into the node's.
 func (n *Node) watch(err error) {
-	if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+	if err != nil && !errors.Is(err, net.ErrClosed) {
 		n.fail(err)
 	}
 }

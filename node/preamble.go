@@ -37,8 +37,9 @@ type streamKind uint8
 const (
 	// streamRaft carries Raft's own protocol.
 	streamRaft streamKind = 1
-	// streamCalls carries HTTP/2: the calls between nodes.
-	streamCalls streamKind = 2
+	// streamCalls carries the frames of calls between nodes. Early programs had 2,
+	// for HTTP/2.
+	streamCalls streamKind = 3
 )
 
 // answer is what the accepting side makes of a preamble.

@@ -20,7 +20,7 @@ func TestPreambleGolden(t *testing.T) {
 		dialler: uuid.MustParse("33333333-3333-3333-3333-333333333333"),
 	}
 	b := p.encode()
-	require.Equal(t, "ONCE\x01\x02\x00\x00", string(b[:8]))
+	require.Equal(t, "ONCE\x01\x03\x00\x00", string(b[:8]))
 	require.Equal(t, byte(0x11), b[8])
 	require.Equal(t, byte(0x22), b[24])
 	require.Equal(t, byte(0x33), b[40])

@@ -86,14 +86,14 @@ func (r *reader) leadersIndex() (uint64, error) {
 	case leader == r.leadership.self:
 		return r.asLeader.get(ctx)
 	}
-	reply, err := r.caller.post(ctx, leader, pathIndex, indexQuestion{r.leadership.self, r.group.CurrentTerm()}.encode())
+	reply, err := r.caller.post(ctx, leader, methodIndex, indexQuestion{r.leadership.self, r.group.CurrentTerm()}.encode())
 	if err != nil {
 		return 0, err
 	}
 	return decodeWord(reply)
 }
 
-// serveIndex serves pathIndex. Where the leader and the node that asks are a quorum,
+// serveIndex serves methodIndex. Where the leader and the node that asks are a quorum,
 // the question is its own confirmation.
 func (r *reader) serveIndex(ctx context.Context, body []byte) ([]byte, error) {
 	if q, ok := decodeIndexQuestion(body); ok {
@@ -168,7 +168,7 @@ func (r *reader) electorate() (others []uuid.UUID, needed int) {
 }
 
 func (r *reader) confirmWith(ctx context.Context, id uuid.UUID, term uint64) error {
-	reply, err := r.caller.post(ctx, id, pathConfirm, nil)
+	reply, err := r.caller.post(ctx, id, methodConfirm, nil)
 	if err != nil {
 		return err
 	}
@@ -179,12 +179,12 @@ func (r *reader) confirmWith(ctx context.Context, id uuid.UUID, term uint64) err
 	return err
 }
 
-// serveTerm serves pathConfirm.
+// serveTerm serves methodConfirm.
 func (r *reader) serveTerm(context.Context, []byte) ([]byte, error) {
 	return encodeWord(r.group.CurrentTerm()), nil
 }
 
-// indexQuestion is the body of a pathIndex: the node that asks, 16 bytes, and the
+// indexQuestion is the body of a methodIndex: the node that asks, 16 bytes, and the
 // term that it is in, u64 big endian.
 type indexQuestion struct {
 	from uuid.UUID

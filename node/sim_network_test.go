@@ -3,15 +3,16 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"syscall"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"github.com/oncelog/oncelog/node/call"
 )
 
 // simWay is how long a message is on its way at least; up to twice that.
@@ -162,20 +163,22 @@ func (a simAddresses) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
 // simCalls carries the calls of a node.
 type simCalls struct{ node *simNode }
 
-// RoundTrip implements http.RoundTripper.
-func (c simCalls) RoundTrip(r *http.Request) (*http.Response, error) {
-	to := c.node.world.node(uuid.MustParse(r.URL.Host))
-	if err := pass(r.Context(), c.node, to); err != nil {
-		return nil, err
+// Call implements callClient.
+func (c simCalls) Call(ctx context.Context, to uuid.UUID, m call.Method, body []byte) (call.Reply, error) {
+	other := c.node.world.node(to)
+	if err := pass(ctx, c.node, other); err != nil {
+		return call.Reply{}, fmt.Errorf("%w: %w", call.ErrNoReply, err)
 	}
-	l := to.life()
+	l := other.life()
 	if l == nil {
-		return nil, &dialError{syscall.ECONNREFUSED}
+		return call.Reply{}, fmt.Errorf("%w: %w", call.ErrNotSent, syscall.ECONNREFUSED)
 	}
-	answer := httptest.NewRecorder()
-	l.calls.ServeHTTP(answer, r)
-	if err := pass(r.Context(), c.node, to); err != nil {
-		return nil, err
+	reply := l.calls[m](ctx, body)
+	if err := pass(ctx, c.node, other); err != nil {
+		return call.Reply{}, fmt.Errorf("%w: %w", call.ErrNoReply, err)
 	}
-	return answer.Result(), nil
+	return reply, nil
 }
+
+// Close implements callClient.
+func (simCalls) Close() error { return nil }

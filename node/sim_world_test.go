@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/oncelog/oncelog"
+	"github.com/oncelog/oncelog/node/call"
 	"github.com/oncelog/oncelog/raftfsm"
 	"github.com/oncelog/oncelog/raftfsm/store"
 )
@@ -70,7 +70,7 @@ type simLife struct {
 	leadership *leadership
 	reader     *reader
 	takeover   *takeover
-	calls      *http.ServeMux
+	calls      map[call.Method]call.Handler
 	stop       context.CancelFunc
 	background sync.WaitGroup
 }
@@ -142,7 +142,7 @@ func (n *simNode) address() raft.ServerAddress { return raftAddress(n.id.String(
 
 // start begins a run.
 func (n *simNode) start() {
-	l := &simLife{streams: newStreamListener(string(n.address())), calls: http.NewServeMux()}
+	l := &simLife{streams: newStreamListener(string(n.address()))}
 	logger := slog.New(slog.DiscardHandler)
 	size := newLogSize(defaultSnapshotBytes, defaultTrailingBytes) // and nothing asks for snapshots
 	l.group = &group{fsm: n.fsm, store: n.store, log: n.log, logSize: size, logger: logger}
@@ -156,16 +156,18 @@ func (n *simNode) start() {
 		}
 		return false
 	}))
-	caller := &caller{self: n.id, client: &http.Client{Transport: simCalls{n}}}
+	caller := &caller{self: n.id, callClient: simCalls{n}}
 	l.leadership = newLeadership(l.group, caller, n.identity, logger)
 	l.reader = newReader(l.leadership, l.group, caller)
 	l.takeover = &takeover{
 		leadership: l.leadership, group: l.group, streams: l.streams, caller: caller, logger: logger, patience: n.world.timing.Heartbeat,
 		dial: n.dial,
 	}
-	l.calls.HandleFunc("POST "+pathIndex, handle(l.reader.serveIndex))
-	l.calls.HandleFunc("POST "+pathConfirm, handle(l.reader.serveTerm))
-	l.calls.HandleFunc("POST "+pathVacancy, handleJSON(l.takeover.serveVacancy))
+	l.calls = map[call.Method]call.Handler{
+		methodIndex:   handle(l.reader.serveIndex),
+		methodConfirm: handle(l.reader.serveTerm),
+		methodVacancy: handleJSON(l.takeover.serveVacancy),
+	}
 	l.background.Go(func() { l.leadership.run(ctx) })
 	l.background.Go(func() { l.takeover.run(ctx) })
 	n.mu.Lock()

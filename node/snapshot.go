@@ -19,14 +19,14 @@ func (n *Node) askForSnapshot() {
 	_, server := n.group.LeaderWithID()
 	leader, err := uuid.Parse(string(server))
 	if err == nil {
-		_, err = n.caller.post(ctx, leader, pathSnapshot, nil)
+		_, err = n.caller.post(ctx, leader, methodSnapshot, nil)
 	}
 	if err != nil {
 		n.config.Logger.Warn("the leader could not be asked for a newer snapshot", "error", err)
 	}
 }
 
-// serveSnapshot serves pathSnapshot.
+// serveSnapshot serves methodSnapshot.
 func (n *Node) serveSnapshot(context.Context, []byte) ([]byte, error) {
 	err := n.group.Snapshot().Error()
 	if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {

@@ -128,7 +128,7 @@ func (s *standing) claim(ctx context.Context, dir string) error {
 	return refuseLeft(dir, s.identity.get())
 }
 
-// serveDismissed serves pathDismissed: the leader says that it has removed this
+// serveDismissed serves methodDismissed: the leader says that it has removed this
 // node. The node finds out by itself whether that is so.
 func (s *standing) serveDismissed(context.Context, struct{}) (struct{}, error) {
 	select {

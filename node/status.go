@@ -48,7 +48,7 @@ func (n *Node) serveStatus(context.Context, struct{}) (nodeStatus, error) { retu
 
 // status asks a node for its own, for as long as ctx lasts.
 func (c *caller) status(ctx context.Context, node uuid.UUID) (s nodeStatus, err error) {
-	err = c.call(ctx, node, pathStatus, struct{}{}, &s)
+	err = c.call(ctx, node, methodStatus, struct{}{}, &s)
 	return s, err
 }
 
@@ -222,7 +222,7 @@ func (n *Node) transferFrom(ctx context.Context, leader, target uuid.UUID) error
 		return n.leadership.transfer(ctx, target)
 	}
 	var done transferRequest
-	return n.caller.call(ctx, leader, pathTransfer, transferRequest{To: target}, &done)
+	return n.caller.call(ctx, leader, methodTransfer, transferRequest{To: target}, &done)
 }
 
 // transferRequest asks the leader to step aside, for any node where To is nil.

@@ -144,7 +144,7 @@ func (t *takeover) mayStand(ctx context.Context, lost vacancy) bool {
 			ctx, cancel := context.WithTimeout(ctx, takeoverAsk)
 			defer cancel()
 			// A voter that does not answer has no claim.
-			_ = t.caller.call(ctx, id, pathVacancy, lost, &answers[i])
+			_ = t.caller.call(ctx, id, methodVacancy, lost, &answers[i])
 		})
 	}
 	asking.Wait()
@@ -174,7 +174,7 @@ func first(claims map[uuid.UUID]claim, voters int) (best uuid.UUID) {
 	return best
 }
 
-// serveVacancy serves pathVacancy.
+// serveVacancy serves methodVacancy.
 func (t *takeover) serveVacancy(ctx context.Context, lost vacancy) (claim, error) {
 	return t.claim(ctx, lost), nil
 }

@@ -14,9 +14,12 @@ const (
 	// waiting for what came before it. The rest is for a pace that falls, and for a
 	// leader that is lost.
 	admitShare = 4
-	// admitFloor is always taken: what is under way and as much again, so that the
-	// way to the leader never runs dry, and small loads meet no estimate.
-	admitFloor = 2 * maxInFlight * raftfsm.MaxCommandBytes
+	// admitFloor is always taken: as much as may be under way, so that the way to the
+	// leader never runs dry, and small loads meet no estimate.
+	admitFloor = maxBatches * raftfsm.MaxCommandBytes
+	// busyBytes are enough to keep the leader busy: only while as much is left does an
+	// answer tell of its pace.
+	busyBytes = maxEntries * raftfsm.MaxCommandBytes
 	// paceMemory is how far back the measured pace reaches.
 	paceMemory = 4 * time.Second
 	// longestSilence bounds what one wait for an answer says about the pace: a
@@ -38,15 +41,15 @@ const (
 // less is done. By Little's law the wait is what is ahead divided by the pace at
 // which it drains.
 //
-// The pace is measured only while a full batch waits. Otherwise it is the clients
+// The pace is measured only while there is enough to do. Otherwise it is the clients
 // who set it, which says nothing about what could be done (as in BBR, Cardwell et
 // al. 2016, whose samples of idle senders do not count). The proposer's mu guards it.
 type admission struct {
 	// bytes were settled in seconds of work, both fading with paceMemory.
 	bytes, seconds float64
-	// last is when a batch was settled; full says that another waited then.
+	// last is when a batch was settled; busy says that there was enough to do then.
 	last time.Time
-	full bool
+	busy bool
 	// owed is the size of what was refused and told to come back, less what could
 	// be stored since, at owedAt.
 	owed   float64
@@ -57,16 +60,16 @@ func newAdmission() admission {
 	return admission{bytes: firstPace * firstPaceTime.Seconds(), seconds: firstPaceTime.Seconds()}
 }
 
-// settled takes note of a batch of so many bytes that was answered; full says that
-// another waits.
-func (a *admission) settled(now time.Time, size int64, full bool) {
-	if a.full {
+// settled takes note of a batch of so many bytes that was answered, which leaves so
+// many.
+func (a *admission) settled(now time.Time, size, left int64) {
+	if a.busy {
 		took := min(now.Sub(a.last), longestSilence).Seconds()
 		keep := math.Exp(-took / paceMemory.Seconds())
 		a.bytes = a.bytes*keep + float64(size)
 		a.seconds = a.seconds*keep + took
 	}
-	a.last, a.full = now, full
+	a.last, a.busy = now, left >= busyBytes
 }
 
 // wait is how long what is ahead will most likely take.

@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// maxInFlight is how many full batches a node, and how many full entries its
-	// leader, has under way at once.
-	maxInFlight = 4
+	// maxBatches is how many batches a node has under way at once. More, and smaller
+	// ones, wait less for each other on the way to an entry of the log; each costs a
+	// call.
+	maxBatches = 8
 	// maxUnsettled bounds how far the numbers of unsettled batches may lie apart,
 	// and so what the state machine remembers of this session.
 	maxUnsettled = 256
@@ -53,8 +54,6 @@ type proposer struct {
 	//
 	// Invariant: at most queueBytes.
 	bytes int64
-	// queued is the size of the records in queue.
-	queued int
 	// next is the number of the next batch; unsettled the numbers under way.
 	next      uint64
 	unsettled map[uint64]bool
@@ -127,9 +126,6 @@ func (p *proposer) enqueue(pieces []*piece) error {
 	}
 	p.bytes += size
 	p.queue = append(p.queue, pieces...)
-	for _, c := range pieces {
-		p.queued += len(c.records)
-	}
 	p.changed.Signal()
 	return nil
 }
@@ -199,7 +195,6 @@ func (p *proposer) withdraw(c *piece) bool {
 		if queued == c {
 			p.queue = append(p.queue[:i], p.queue[i+1:]...)
 			p.bytes -= c.size()
-			p.queued -= len(c.records)
 			break
 		}
 	}
@@ -255,13 +250,7 @@ func (p *proposer) fill() *batch {
 }
 
 func (p *proposer) mayStart() bool {
-	return mayGo(len(p.unsettled), p.queued >= raftfsm.MaxCommandBytes) && p.next-p.settled() < maxUnsettled
-}
-
-// mayGo is Nagle's rule (RFC 896): what is full goes at once, what is not waits
-// until nothing is in flight, and fills the while. There is no timer.
-func mayGo(inFlight int, full bool) bool {
-	return inFlight == 0 || full && inFlight < maxInFlight
+	return len(p.unsettled) < maxBatches && p.next-p.settled() < maxUnsettled
 }
 
 // settled is the lowest number that still waits for its answer.
@@ -282,7 +271,6 @@ func (p *proposer) take() []*piece {
 		n++
 	}
 	pieces := append([]*piece(nil), p.queue[:n]...)
-	p.queued -= size
 	clear(p.queue[:n])
 	p.queue = p.queue[n:]
 	return pieces
@@ -387,7 +375,7 @@ func (p *proposer) settle(b *batch, answered bool) {
 	}
 	p.bytes -= size
 	if answered {
-		p.admission.settled(time.Now(), size, p.queued >= raftfsm.MaxCommandBytes)
+		p.admission.settled(time.Now(), size, p.bytes)
 	}
 	p.changed.Broadcast()
 }

@@ -104,18 +104,18 @@ func TestProposerJoinsWhatWaits(t *testing.T) {
 		p := newProposer(raftfsm.SessionID{Run: 1}, way, func() <-chan struct{} { return never }, 1<<30)
 		go p.run()
 		var asking sync.WaitGroup
-		for range 101 {
+		for range maxBatches + 100 {
 			asking.Go(func() { require.NoError(t, ask(t.Context(), p, events(1, "{}"))) })
 			synctest.Wait()
 		}
-		require.Len(t, way.batches(), 1, "what is not full waits")
+		require.Len(t, way.batches(), maxBatches, "the others wait")
 		close(held)
 		asking.Wait()
 		p.close(t.Context())
 		synctest.Wait()
 		sent := way.batches()
-		require.Len(t, sent, 2, "all that waited went as one batch")
-		require.Equal(t, 100, sent[1].Events)
+		require.Len(t, sent, maxBatches+1, "all that waited went as one batch")
+		require.Equal(t, 100, sent[maxBatches].Events)
 	})
 }
 
@@ -127,16 +127,16 @@ func TestProposerSendsFullBatchesAtOnce(t *testing.T) {
 		p := newProposer(raftfsm.SessionID{Run: 1}, way, func() <-chan struct{} { return never }, 1<<30)
 		go p.run()
 		var asking sync.WaitGroup
-		for range maxInFlight + 2 {
+		for range maxBatches + 2 {
 			asking.Go(func() { require.NoError(t, ask(t.Context(), p, []oncelog.Event{fullEvent()})) })
 		}
 		synctest.Wait()
-		require.Len(t, way.batches(), maxInFlight, "and no more than that many")
+		require.Len(t, way.batches(), maxBatches, "and no more than that many")
 		close(held)
 		asking.Wait()
 		p.close(t.Context())
 		synctest.Wait()
-		require.Len(t, way.batches(), maxInFlight+2)
+		require.Len(t, way.batches(), maxBatches+2)
 	})
 }
 
@@ -248,7 +248,7 @@ func TestARequestOfManyPiecesEndsOnce(t *testing.T) {
 	way := &scriptedWay{next: func(int, raftfsm.Batch) error { return oncelog.ErrOutcomeUnknown }}
 	proposing(t, way, 1<<30, func(t *testing.T, p *proposer) {
 		pieces := cut(events(20_000, `{"text":"`+string(bytesOf('x', 280))+`"}`), time.Now().Add(time.Minute))
-		require.Greater(t, len(pieces), maxInFlight+2)
+		require.Greater(t, len(pieces), maxBatches+2)
 		require.NoError(t, p.enqueue(pieces))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -257,7 +257,7 @@ func TestARequestOfManyPiecesEndsOnce(t *testing.T) {
 		require.Equal(t, time.Second+answerGrace, time.Since(before))
 		for i, a := range answers {
 			want := oncelog.ErrNotApplied
-			if i < maxInFlight {
+			if i < maxBatches {
 				want = oncelog.ErrOutcomeUnknown
 			}
 			require.ErrorIs(t, a.err, want, "piece %d", i)

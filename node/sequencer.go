@@ -10,6 +10,9 @@ import (
 	"github.com/oncelog/oncelog/raftfsm/store"
 )
 
+// maxEntries is how many full entries a leader has under way at once.
+const maxEntries = 4
+
 // sequencer joins the commands that all nodes send to their leader into entries
 // of the log. A commit costs each node the same few writes to disk however much
 // is in it, so entries are best few and large.
@@ -83,7 +86,7 @@ func (s *sequencer) fill() []*submission {
 	defer s.mu.Unlock()
 	for {
 		n, full := s.next()
-		if n > 0 && mayGo(s.inFlight, full) {
+		if n > 0 && s.mayGo(full) {
 			entry := slices.Clone(s.queue[:n])
 			s.queue = slices.Delete(s.queue, 0, n)
 			s.inFlight++
@@ -94,6 +97,12 @@ func (s *sequencer) fill() []*submission {
 		}
 		s.changed.Wait()
 	}
+}
+
+// mayGo is Nagle's rule (RFC 896): what is full goes at once, what is not waits
+// until nothing is in flight, and fills the while. There is no timer.
+func (s *sequencer) mayGo(full bool) bool {
+	return s.inFlight == 0 || full && s.inFlight < maxEntries
 }
 
 // next is how many commands go into the next entry, and whether more would not.

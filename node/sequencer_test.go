@@ -106,14 +106,14 @@ func TestSequencerSendsFullEntriesAtOnce(t *testing.T) {
 	log := &scriptedLog{held: make(chan struct{})}
 	sequencing(t, log, func(t *testing.T, s *sequencer) {
 		var submitting sync.WaitGroup
-		for number := range uint64(maxInFlight + 2) {
+		for number := range uint64(maxEntries + 2) {
 			submitting.Go(func() {
 				_, err := s.submit(commandOf(number+1, []oncelog.Event{fullEvent()}))
 				require.NoError(t, err)
 			})
 		}
 		synctest.Wait()
-		require.Len(t, log.sizes(), maxInFlight)
+		require.Len(t, log.sizes(), maxEntries)
 		close(log.held)
 		submitting.Wait()
 		for _, batches := range log.sizes() {

@@ -1,6 +1,6 @@
 // Package call carries the calls between nodes: many at once over one connection,
 // each a frame there and a frame back. A small call costs a fifth of one over
-// HTTP/2; docs/adr/0013-calls-in-frames.md has the measurement.
+// HTTP/2; docs/adr/0014-calls-in-frames.md has the measurement.
 //
 // Invariants: a call is answered at most once; a call that failed with ErrNotSent
 // was not carried out, by nobody, ever; replies may come in any order. A peer that

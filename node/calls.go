@@ -46,9 +46,9 @@ func newCaller(p *peers) *caller {
 	return &caller{callClient: call.NewClient(dial), peers: p, self: p.identity.get().NodeID}
 }
 
-// post sends body, which must not change any more, to a node and returns its
-// answer. An error is an oncelog.ErrNotApplied where the node certainly did not act
-// on it, and an oncelog.ErrOutcomeUnknown otherwise.
+// post sends body to a node and returns its answer. An error is an
+// oncelog.ErrNotApplied where the node certainly did not act on it, and an
+// oncelog.ErrOutcomeUnknown otherwise.
 func (c *caller) post(ctx context.Context, to uuid.UUID, m call.Method, body []byte) ([]byte, error) {
 	reply, err := c.Call(ctx, to, m, body)
 	switch {

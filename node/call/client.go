@@ -48,9 +48,9 @@ func NewClient(dial func(ctx context.Context, to uuid.UUID) (net.Conn, error)) *
 	return c
 }
 
-// Call has a method of another node carried out, and returns its reply; the body
-// must not change any more. An error is an ErrNotSent or an ErrNoReply. Where ctx
-// ends first the other node goes on: it is told of ctx's deadline only.
+// Call has a method of another node carried out, and returns its reply. It keeps
+// nothing of the body. An error is an ErrNotSent or an ErrNoReply. Where ctx ends
+// first the other node goes on: it is told of ctx's deadline only.
 func (c *Client) Call(ctx context.Context, to uuid.UUID, m Method, body []byte) (Reply, error) {
 	l, err := c.link(to)
 	if err != nil {
@@ -93,42 +93,44 @@ func (c *Client) link(to uuid.UUID) (*link, error) {
 	if l == nil {
 		l = &link{ready: make(chan struct{}), waiting: make(map[uint64]chan<- Reply)}
 		c.links[to] = l
-		c.tasks.Go(func() {
-			c.run(to, l)
-			c.drop(to, l)
-		})
+		c.tasks.Go(func() { c.run(to, l) })
 	}
 	return l, nil
 }
 
 // run makes a link's connection and hands out the replies that come, until it ends.
 func (c *Client) run(to uuid.UUID, l *link) {
-	ctx, cancel := context.WithTimeout(c.closing, dialTimeout)
-	conn, err := c.dial(ctx, to)
-	cancel()
-	c.mu.Lock()
-	switch {
-	case err != nil:
-		l.err = err
-		delete(c.links, to)
-	case c.closed:
-		l.err = errClosed
-		_ = conn.Close()
-	default:
-		l.stream = newStream(conn)
+	if l.err = c.connect(to, l); l.err != nil {
+		c.drop(to)
+		close(l.ready)
+		return
 	}
-	c.mu.Unlock()
 	close(l.ready)
-	if l.stream != nil {
-		l.run()
+	l.run()
+	c.drop(to)
+}
+
+// connect makes a link's connection, unless the client is closed meanwhile.
+func (c *Client) connect(to uuid.UUID, l *link) error {
+	ctx, cancel := context.WithTimeout(c.closing, dialTimeout)
+	defer cancel()
+	conn, err := c.dial(ctx, to)
+	if err != nil {
+		return err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		_ = conn.Close()
+		return errClosed
+	}
+	l.stream = newStream(conn)
+	return nil
 }
 
 // drop makes the next call to a node connect anew.
-func (c *Client) drop(to uuid.UUID, l *link) {
+func (c *Client) drop(to uuid.UUID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.links[to] == l {
-		delete(c.links, to)
-	}
+	delete(c.links, to)
 }

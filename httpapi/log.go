@@ -20,9 +20,10 @@ type Log interface {
 
 // Publisher takes valid events.
 //
-// The slice of events is the caller's again once a call has returned, whatever
-// it returned. The strings and payloads in it never change and may be kept, but
-// share memory with their neighbours, see [wire.Decoder].
+// The slice of events is the caller's again once a call has returned, whatever it
+// returned, but a call may have cleared it: it may hold the events in another form.
+// The strings and payloads in it never change and may be kept, but share memory with
+// their neighbours, see [wire.Decoder].
 type Publisher interface {
 	// Admit tells early whether a publication of about so many bytes, 0 where that is
 	// not known, that has so much time would be taken now, so that nobody reads and

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/oncelog/oncelog"
-	"github.com/oncelog/oncelog/raftfsm"
 )
 
 const (
@@ -14,12 +13,12 @@ const (
 	// waiting for what came before it. The rest is for a pace that falls, and for a
 	// leader that is lost.
 	admitShare = 4
-	// admitFloor is always taken: as much as may be under way, so that the way to the
-	// leader never runs dry, and small loads meet no estimate.
-	admitFloor = maxBatches * raftfsm.MaxCommandBytes
+	// admitFloor is always taken: what may be under way, and as much again, so that the
+	// way to the leader never runs dry, and small loads meet no estimate.
+	admitFloor = 2 * maxBatchedBytes
 	// busyBytes are enough to keep the leader busy: only while as much is left does an
 	// answer tell of its pace.
-	busyBytes = maxEntries * raftfsm.MaxCommandBytes
+	busyBytes = maxBatchedBytes
 	// paceMemory is how far back the measured pace reaches.
 	paceMemory = 4 * time.Second
 	// longestSilence bounds what one wait for an answer says about the pace: a

@@ -226,7 +226,7 @@ func TestADamagedTableIsFoundAndNamed(t *testing.T) {
 	n, err := New(c)
 	require.NoError(t, err)
 	want := bulky(0, 500)
-	_, err = n.publish(t.Context(), want)
+	_, err = n.Publish(t.Context(), want...)
 	require.NoError(t, err)
 	require.NoError(t, n.Close())
 	var tables []string

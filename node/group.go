@@ -17,12 +17,15 @@ import (
 
 // Settings of Raft that were chosen with care; docs/architecture.md says why.
 const (
-	// maxAppendEntries and maxRPCsInFlight keep entries few and large on the wire.
-	maxAppendEntries = 32
-	maxRPCsInFlight  = 1
+	// maxAppendEntries is how many entries a follower is sent, and any node applies,
+	// at once. Each may have 512 KiB, and a follower that is behind holds several times
+	// what it is sent; a transaction of over half a memtable would cost one of its own.
+	maxAppendEntries = 8
+	// maxRPCsInFlight keeps entries few and large on the wire.
+	maxRPCsInFlight = 1
 	// logCacheEntries holds the entries that followers are about to fetch: enough
-	// for one request of Raft's, since each may have 512 KiB.
-	logCacheEntries = maxAppendEntries
+	// for two requests of Raft's.
+	logCacheEntries = 2 * maxAppendEntries
 	// maxPool is how many idle connections Raft keeps to each other node.
 	maxPool = 3
 	// commitTimeout is how soon an idle leader tells followers what is committed:

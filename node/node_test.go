@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -364,6 +366,33 @@ func TestWithoutAQuorumTheOutcomeIsTold(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, stats.Received)
 	require.ErrorContains(t, n.Ready(t.Context()), "not in a cluster yet")
+}
+
+// What waits for a quorum is held once: not also as the request that it came in.
+func TestPublishLetsGoOfARequestWhileItWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hold, never := make(chan struct{}), make(chan struct{})
+		way := &scriptedWay{next: func(int, raftfsm.Batch) error { <-hold; return nil }}
+		n := &Node{proposer: newProposer(raftfsm.SessionID{Run: 1}, way, func() <-chan struct{} { return never }, 1<<30), space: new(space)}
+		n.config.RequestTimeout = time.Minute
+		go n.proposer.run()
+		es := []oncelog.Event{someEvent("a"), someEvent("b")}
+		published := make(chan []oncelog.Receipt, 1)
+		go func() {
+			receipts, err := n.publish(t.Context(), es)
+			assert.NoError(t, err)
+			published <- receipts
+		}()
+		synctest.Wait()
+		require.Equal(t, make([]oncelog.Event, 2), es)
+		close(hold)
+		receipts := <-published
+		require.Equal(t, "order", receipts[0].Topic)
+		require.Equal(t, []string{"a", "b"}, []string{receipts[0].EventID, receipts[1].EventID})
+		n.proposer.close(t.Context())
+		synctest.Wait()
+	})
 }
 
 func TestPublishRefusesWhatIsNoEvent(t *testing.T) {

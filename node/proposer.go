@@ -17,6 +17,10 @@ const (
 	// ones, wait less for each other on the way to an entry of the log; each costs a
 	// call.
 	maxBatches = 8
+	// maxBatchedBytes bounds what these batches hold together, but for the last: with
+	// as much from each of three nodes the leader has all it can do. More would only
+	// wait there, and in memory for longer.
+	maxBatchedBytes = maxEntries * raftfsm.MaxCommandBytes
 	// maxUnsettled bounds how far the numbers of unsettled batches may lie apart,
 	// and so what the state machine remembers of this session.
 	maxUnsettled = 256
@@ -54,9 +58,11 @@ type proposer struct {
 	//
 	// Invariant: at most queueBytes.
 	bytes int64
-	// next is the number of the next batch; unsettled the numbers under way.
+	// next is the number of the next batch; unsettled the numbers under way, and
+	// batched the size of their pieces.
 	next      uint64
 	unsettled map[uint64]bool
+	batched   int64
 	closed    bool
 	// admission refuses what would wait too long.
 	admission admission
@@ -99,6 +105,13 @@ type batch struct {
 func (b *batch) events() (n int) {
 	for _, c := range b.pieces {
 		n += c.events
+	}
+	return n
+}
+
+func (b *batch) size() (n int64) {
+	for _, c := range b.pieces {
+		n += c.size()
 	}
 	return n
 }
@@ -240,6 +253,7 @@ func (p *proposer) fill() *batch {
 	p.next++
 	p.unsettled[b.number] = true
 	b.pieces = p.take()
+	p.batched += b.size()
 	b.command = p.encode(b)
 	for _, c := range b.pieces {
 		if c.deadline.After(b.deadline) {
@@ -250,7 +264,7 @@ func (p *proposer) fill() *batch {
 }
 
 func (p *proposer) mayStart() bool {
-	return len(p.unsettled) < maxBatches && p.next-p.settled() < maxUnsettled
+	return len(p.unsettled) < maxBatches && p.batched < maxBatchedBytes && p.next-p.settled() < maxUnsettled
 }
 
 // settled is the lowest number that still waits for its answer.
@@ -369,11 +383,9 @@ func (p *proposer) settle(b *batch, answered bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.unsettled, b.number)
-	var size int64
-	for _, c := range b.pieces {
-		size += c.size()
-	}
+	size := b.size()
 	p.bytes -= size
+	p.batched -= size
 	if answered {
 		p.admission.settled(time.Now(), size, p.bytes)
 	}

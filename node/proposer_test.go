@@ -119,7 +119,7 @@ func TestProposerJoinsWhatWaits(t *testing.T) {
 	})
 }
 
-func TestProposerSendsFullBatchesAtOnce(t *testing.T) {
+func TestProposerHasFullBatchesUnderWayByTheirBytes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		held, never := make(chan struct{}), make(chan struct{})
@@ -127,16 +127,20 @@ func TestProposerSendsFullBatchesAtOnce(t *testing.T) {
 		p := newProposer(raftfsm.SessionID{Run: 1}, way, func() <-chan struct{} { return never }, 1<<30)
 		go p.run()
 		var asking sync.WaitGroup
-		for range maxBatches + 2 {
+		full := maxBatchedBytes / raftfsm.MaxCommandBytes
+		require.Less(t, full, maxBatches)
+		for range full + 2 {
 			asking.Go(func() { require.NoError(t, ask(t.Context(), p, []oncelog.Event{fullEvent()})) })
 		}
 		synctest.Wait()
-		require.Len(t, way.batches(), maxBatches, "and no more than that many")
+		underWay := len(way.batches()) // which are too long to print
+		require.Equal(t, full, underWay, "what fills a batch goes at once, and no more than that many")
 		close(held)
 		asking.Wait()
 		p.close(t.Context())
 		synctest.Wait()
-		require.Len(t, way.batches(), maxBatches+2)
+		sent := len(way.batches())
+		require.Equal(t, full+2, sent)
 	})
 }
 
@@ -248,7 +252,11 @@ func TestARequestOfManyPiecesEndsOnce(t *testing.T) {
 	way := &scriptedWay{next: func(int, raftfsm.Batch) error { return oncelog.ErrOutcomeUnknown }}
 	proposing(t, way, 1<<30, func(t *testing.T, p *proposer) {
 		pieces := cut(events(20_000, `{"text":"`+string(bytesOf('x', 280))+`"}`), time.Now().Add(time.Minute))
-		require.Greater(t, len(pieces), maxBatches+2)
+		tried := 0
+		for size := int64(0); size < maxBatchedBytes; tried++ {
+			size += pieces[tried].size()
+		}
+		require.Greater(t, len(pieces), tried+2)
 		require.NoError(t, p.enqueue(pieces))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -257,7 +265,7 @@ func TestARequestOfManyPiecesEndsOnce(t *testing.T) {
 		require.Equal(t, time.Second+answerGrace, time.Since(before))
 		for i, a := range answers {
 			want := oncelog.ErrNotApplied
-			if i < maxBatches {
+			if i < tried {
 				want = oncelog.ErrOutcomeUnknown
 			}
 			require.ErrorIs(t, a.err, want, "piece %d", i)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/oncelog/oncelog"
@@ -55,16 +56,18 @@ func checkBatch(events []oncelog.Event) error {
 	return nil
 }
 
-// publish is Publish of valid events.
+// publish is Publish of valid events. It lets go of them: they are held once while
+// they wait, in the form that is stored.
 func (n *Node) publish(ctx context.Context, events []oncelog.Event) ([]oncelog.Receipt, error) {
 	ctx, cancel := n.bound(ctx)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
-	pieces := cut(events, deadline)
+	pieces, receipts := cut(events, deadline), unanswered(events)
+	clear(events)
 	if err := n.take(pieces); err != nil {
 		return nil, err
 	}
-	outcomes := make([]store.Outcome, 0, len(events))
+	outcomes := make([]store.Outcome, 0, len(receipts))
 	var failed []error
 	for _, a := range n.proposer.wait(ctx, pieces) {
 		if a.err != nil {
@@ -75,7 +78,10 @@ func (n *Node) publish(ctx context.Context, events []oncelog.Event) ([]oncelog.R
 	if len(failed) > 0 {
 		return nil, outcomeOfAll(failed, len(pieces))
 	}
-	return receipts(events, outcomes), nil
+	for i, o := range outcomes {
+		settle(&receipts[i], o)
+	}
+	return receipts, nil
 }
 
 // outcomeOfAll is the outcome of a request of which some pieces failed.
@@ -170,13 +176,30 @@ func recordSize(e *oncelog.Event) int {
 	return recordOverhead + len(e.Topic) + len(e.EventID) + len(e.Source) + len(e.Payload)
 }
 
-func receipts(events []oncelog.Event, outcomes []store.Outcome) []oncelog.Receipt {
-	rs := make([]oncelog.Receipt, len(events))
-	for i, o := range outcomes {
-		rs[i] = oncelog.Receipt{Key: events[i].Key(), Status: oncelog.Stored, ID: o.ID}
-		if o.Duplicate {
-			rs[i].Status, rs[i].Conflict = oncelog.Duplicate, o.Conflict
-		}
+// unanswered returns a receipt for each event, with a copy of its key, which would
+// otherwise hold the memory of the whole request.
+func unanswered(events []oncelog.Event) []oncelog.Receipt {
+	size := 0
+	for i := range events {
+		size += len(events[i].Topic) + len(events[i].EventID)
 	}
-	return rs
+	var keys strings.Builder
+	keys.Grow(size)
+	keep := func(s string) string {
+		start := keys.Len()
+		keys.WriteString(s)
+		return keys.String()[start:]
+	}
+	receipts := make([]oncelog.Receipt, len(events))
+	for i := range events {
+		receipts[i].Key = oncelog.Key{Topic: keep(events[i].Topic), EventID: keep(events[i].EventID)}
+	}
+	return receipts
+}
+
+func settle(r *oncelog.Receipt, o store.Outcome) {
+	r.Status, r.ID = oncelog.Stored, o.ID
+	if o.Duplicate {
+		r.Status, r.Conflict = oncelog.Duplicate, o.Conflict
+	}
 }

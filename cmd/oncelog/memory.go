@@ -1,8 +1,12 @@
 package main
 
 import (
+	"context"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
+	"sync"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -57,12 +61,21 @@ const (
 	loadGCPercent = 400
 )
 
-// limitHeap has garbage collected in time for the process to stay small. What
-// GOGC and GOMEMLIMIT say counts more.
-func (o *memoryOptions) limitHeap() {
+// limitHeap has garbage collected in time for the process to stay small, until end is
+// called. What GOGC and GOMEMLIMIT say counts more.
+func (o *memoryOptions) limitHeap() (end func()) {
 	collectAt(gcPercent)
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(o.heap() * mebibyte)
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
+	least := o.heap() * mebibyte
+	debug.SetMemoryLimit(least)
+	ctx, cancel := context.WithCancel(context.Background())
+	var following sync.WaitGroup
+	following.Go(func() { followHeap(ctx, least) })
+	return func() {
+		cancel()
+		following.Wait()
 	}
 }
 
@@ -78,4 +91,42 @@ func collectAt(percent int) {
 func (o *memoryOptions) heap() int64 {
 	d := defaultMemory
 	return defaultHeap + o.cache - d.cache + o.filter - d.filter + memTables*(o.memTable-d.memTable)
+}
+
+const (
+	// headroom is what a heap of any size may grow by between two collections, besides
+	// a quarter of what lives.
+	headroom = 32 * mebibyte
+	// limitStep is what limits are rounded up to: to set one stops the process for a moment.
+	limitStep = 8 * mebibyte
+	// heapInterval is how often it is looked at what lives.
+	heapInterval = 100 * time.Millisecond
+)
+
+// heapLimit is the limit for a heap of which so many bytes live. Just above them the
+// runtime would collect garbage without end, with half of the processor: a node that is
+// behind, and holds more for that, would fall back further.
+func heapLimit(least, live int64) int64 {
+	limit := live + live/4 + headroom
+	return max(least, (limit+limitStep-1)/limitStep*limitStep)
+}
+
+// followHeap keeps the limit at that of what lives, until ctx ends.
+func followHeap(ctx context.Context, least int64) {
+	look := time.NewTicker(heapInterval)
+	defer look.Stop()
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	limit := least
+	for {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+		metrics.Read(live)
+		if now := heapLimit(least, int64(live[0].Value.Uint64())); now != limit {
+			limit = now
+			debug.SetMemoryLimit(limit)
+		}
+	}
 }

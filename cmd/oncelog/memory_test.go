@@ -2,8 +2,10 @@ package main
 
 import (
 	"math"
+	"runtime"
 	"runtime/debug"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -29,11 +31,11 @@ func TestTheHeapIsLimitedUnlessTheEnvironmentSays(t *testing.T) {
 
 	debug.SetMemoryLimit(math.MaxInt64)
 	t.Setenv("GOMEMLIMIT", "1GiB")
-	o.limitHeap()
+	o.limitHeap()()
 	require.EqualValues(t, math.MaxInt64, debug.SetMemoryLimit(-1))
 
 	t.Setenv("GOMEMLIMIT", "")
-	o.limitHeap()
+	o.limitHeap()()
 	require.EqualValues(t, 200<<20, debug.SetMemoryLimit(-1))
 }
 
@@ -48,4 +50,25 @@ func TestGarbageIsCollectedAsTheEnvironmentSays(t *testing.T) {
 	t.Setenv("GOGC", "")
 	collectAt(loadGCPercent)
 	require.Equal(t, loadGCPercent, debug.SetGCPercent(100))
+}
+
+func TestTheLimitLeavesRoomAboveWhatLives(t *testing.T) {
+	for live, limit := range map[int64]int64{0: 200, 100: 200, 134: 200, 135: 208, 190: 272, 1000: 1288} {
+		require.Equal(t, limit*mebibyte, heapLimit(200*mebibyte, live*mebibyte), "%d MiB live", live)
+	}
+}
+
+func TestTheLimitFollowsWhatLives(t *testing.T) {
+	before, percent := debug.SetMemoryLimit(-1), debug.SetGCPercent(100)
+	t.Cleanup(func() { debug.SetMemoryLimit(before); debug.SetGCPercent(percent) })
+	t.Setenv("GOMEMLIMIT", "")
+	o := defaultMemory
+	defer o.limitHeap()()
+
+	held := make([]byte, 200*mebibyte)
+	runtime.GC()
+	require.Eventually(t, func() bool { return debug.SetMemoryLimit(-1) >= 282*mebibyte }, time.Minute, time.Millisecond)
+	runtime.KeepAlive(held)
+	runtime.GC()
+	require.Eventually(t, func() bool { return debug.SetMemoryLimit(-1) == 200*mebibyte }, time.Minute, time.Millisecond)
 }

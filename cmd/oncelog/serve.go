@@ -123,7 +123,7 @@ const (
 
 // serve runs a node until ctx ends or the node must stop.
 func serve(ctx context.Context, c *console, o serveOptions) error {
-	o.memory.limitHeap()
+	defer o.memory.limitHeap()()
 	o.node.Logger = newLogger(c.err, o.logLevel, o.logFormat)
 	if o.pprofAddr != "" {
 		p, err := serveProfiles(ctx, o.pprofAddr)

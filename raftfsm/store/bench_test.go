@@ -168,13 +168,20 @@ func BenchmarkApply(b *testing.B) {
 	g.fill(b, s, stored, benchStored)
 	stored = max(stored, benchStored)
 	b.Run(fmt.Sprintf("new/stored=%d", benchStored), measureNew)
-	for _, newest := range []int{benchStored, 100_000} {
-		b.Run(fmt.Sprintf("duplicates/newest=%d", newest), func(b *testing.B) {
-			random := rand.New(rand.NewPCG(1, 2))
+	random := rand.New(rand.NewPCG(1, 2))
+	sent := 0
+	for _, bench := range []struct {
+		name   string
+		number func(int) uint64
+	}{
+		{fmt.Sprintf("newest=%d", benchStored), func(int) uint64 { return uint64(stored - 1 - random.IntN(benchStored)) }},
+		{"newest=100000", func(int) uint64 { return uint64(stored - 1 - random.IntN(100_000)) }},
+		{"in-order", func(int) uint64 { sent++; return uint64(sent % (benchStored / 2)) }},
+	} {
+		b.Run("duplicates/"+bench.name, func(b *testing.B) {
 			m := g.meter()
 			for b.Loop() {
-				records := g.batch(func(int) uint64 { return uint64(stored - 1 - random.IntN(newest)) })
-				if !benchApply(b, s, records)[0].Duplicate {
+				if !benchApply(b, s, g.batch(bench.number))[0].Duplicate {
 					b.Fatal("not a duplicate")
 				}
 				m.events += benchBatch

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -48,48 +49,75 @@ func (t *Txn) lookUp() error {
 		}
 		s.recent.drop(p.Index)
 	}
+	tables := dedupTables{gen: gen}
 	for i := range t.slots {
-		k := t.slots[i].key
-		if s.filter.excludes(k) {
+		v := &t.slots[i]
+		if s.filter.excludes(v.key) {
 			continue
 		}
-		v, ok := s.recent.find(k)
-		if !ok {
-			t.unknown = append(t.unknown, uint32(i))
+		if v.stored, err = s.find(v.key, &tables); err != nil {
+			break
 		}
-		t.slots[i].stored = v
 	}
-	if len(t.unknown) == 0 {
-		return nil
-	}
-	_, err = iterate(gen.db, &pebble.IterOptions{
-		LowerBound:                []byte{kindDedup},
-		UpperBound:                after(kindDedup),
-		OnlyReadGuaranteedDurable: true,
-		UseL6Filters:              true,
-	}, t.lookUpTables)
-	return err
+	return tables.close(err)
 }
 
-// lookUpTables asks the tables for the unknown keys, in key order.
-func (t *Txn) lookUpTables(it *pebble.Iterator) (struct{}, error) {
-	var key [dedupKeyLen]byte
-	for _, i := range t.unknown {
-		v := &t.slots[i]
-		v.key.put(key[:])
-		if !it.SeekPrefixGE(key[:]) {
-			if err := it.Error(); err != nil {
-				return struct{}{}, err
-			}
-			continue
-		}
-		value, err := it.ValueAndErr()
+// find returns what is stored under a key that the filter did not exclude.
+func (s *Store) find(k dedupKey, tables *dedupTables) (stored, error) {
+	if v, ok := s.replay.find(k); ok {
+		return v, nil
+	}
+	if v, ok := s.recent.find(k); ok {
+		return v, nil
+	}
+	v, err := tables.find(k)
+	if err == nil && v.id != 0 && s.replay.worth(v.id) {
+		there := scan{at: v.id, lo: v.id, hi: v.id}
+		err = there.next(tables.gen, func(b block) bool {
+			s.replay.learn(b, s.topicIDs)
+			return true
+		})
+	}
+	return v, err
+}
+
+// dedupTables is the dedup index in the tables, as of its first look-up. It skips
+// the memtables.
+type dedupTables struct {
+	gen *generation
+	it  *pebble.Iterator
+}
+
+// find is quickest if keys come in order.
+func (d *dedupTables) find(k dedupKey) (stored, error) {
+	if d.it == nil {
+		var err error
+		d.it, err = d.gen.db.NewIter(&pebble.IterOptions{
+			LowerBound:                []byte{kindDedup},
+			UpperBound:                after(kindDedup),
+			OnlyReadGuaranteedDurable: true,
+			UseL6Filters:              true,
+		})
 		if err != nil {
-			return struct{}{}, err
-		}
-		if v.stored, err = parseStored(value); err != nil {
-			return struct{}{}, err
+			return stored{}, err
 		}
 	}
-	return struct{}{}, nil
+	var key [dedupKeyLen]byte
+	k.put(key[:])
+	if !d.it.SeekPrefixGE(key[:]) {
+		return stored{}, d.it.Error()
+	}
+	value, err := d.it.ValueAndErr()
+	if err != nil {
+		return stored{}, err
+	}
+	return parseStored(value)
+}
+
+// close ends the look-ups, the last of which ended with err.
+func (d *dedupTables) close(err error) error {
+	if d.it != nil {
+		err = errors.Join(err, d.it.Close())
+	}
+	return readError(err)
 }

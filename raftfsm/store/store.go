@@ -53,9 +53,10 @@ type Store struct {
 	view sync.RWMutex
 	contents
 
-	// txn, recent and filter belong to the Txn's owner.
+	// txn, recent, replay and filter belong to the Txn's owner.
 	txn    Txn
 	recent recentKeys
+	replay replay
 	filter *keyFilter
 	// filling is the work on filter, sinking that on flushed tables. Who opens,
 	// swaps or closes has them.

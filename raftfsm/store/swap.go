@@ -120,7 +120,7 @@ func (s *Store) replace(next *generation, c contents) {
 	s.view.Lock()
 	defer s.view.Unlock()
 	s.gen, s.contents = next, c
-	s.recent = recentKeys{}
+	s.recent, s.replay = recentKeys{}, replay{}
 }
 
 // drop closes and removes the old generation. The new one is live whatever comes

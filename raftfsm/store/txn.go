@@ -46,11 +46,9 @@ type Txn struct {
 	// events has a place for every staged event, keys its dedup key, and slots one
 	// place for every distinct key, sorted. Duplicates meet in their slot, so
 	// those of one batch and of one transaction see each other.
-	events []stagedEvent
-	keys   []stagedKey
-	slots  []slot
-	// unknown are the slots that only the tables can tell of.
-	unknown  []uint32
+	events   []stagedEvent
+	keys     []stagedKey
+	slots    []slot
 	resolved bool
 	recalls  uint32
 
@@ -115,7 +113,7 @@ func (t *Txn) reset() {
 	*t = Txn{hash: old.hash, topics: old.topics, block: blockBuilder{records: old.block.records[:0]}}
 	if cap(old.events) <= keptEvents {
 		clear(old.events)
-		t.events, t.keys, t.slots, t.unknown = old.events[:0], old.keys[:0], old.slots[:0], old.unknown[:0]
+		t.events, t.keys, t.slots = old.events[:0], old.keys[:0], old.slots[:0]
 	}
 }
 

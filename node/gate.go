@@ -26,6 +26,7 @@ type gate struct {
 	*raft.NetworkTransport
 	rpcs   chan raft.RPC
 	log    *guardedLog
+	writes *parallelLog
 	logger *slog.Logger
 	// outdated is told of a snapshot that begins before this node's log does: only
 	// a newer one can help.
@@ -38,8 +39,8 @@ type gate struct {
 	tasks tasks
 }
 
-func newGate(t *raft.NetworkTransport, l *guardedLog, logger *slog.Logger, outdated func()) *gate {
-	return &gate{NetworkTransport: t, rpcs: make(chan raft.RPC), log: l, logger: logger, outdated: outdated}
+func newGate(t *raft.NetworkTransport, l *guardedLog, writes *parallelLog, logger *slog.Logger, outdated func()) *gate {
+	return &gate{NetworkTransport: t, rpcs: make(chan raft.RPC), log: l, writes: writes, logger: logger, outdated: outdated}
 }
 
 // Consumer implements raft.Transport.
@@ -89,14 +90,21 @@ func (g *gate) Close() error {
 
 // pass hands a request to Raft, unless it is a snapshot that is answered here, or
 // entries that have to wait. Of the current term's leader only: any other is Raft's
-// to refuse.
+// to refuse. A node that has led until now may still write what it tells its successor
+// that it has. Where that write fails, the node ends.
 func (g *gate) pass(ctx context.Context, rpc raft.RPC, term uint64) {
 	switch request := rpc.Command.(type) {
 	case *raft.InstallSnapshotRequest:
+		if g.writes.await() != nil {
+			return
+		}
 		if request.Term == term && g.answers(rpc, request) {
 			return
 		}
 	case *raft.AppendEntriesRequest:
+		if g.writes.await() != nil {
+			return
+		}
 		if full, _ := g.full(); full && request.Term == term && len(request.Entries) > 0 {
 			g.tasks.start(func() { g.hold(ctx, rpc, request) })
 			return
@@ -128,9 +136,20 @@ func (g *gate) again(request func() error) (err error) {
 	return err
 }
 
-// AppendEntries implements raft.Transport.
+// AppendEntries implements raft.Transport. By the answer Raft may commit the entries: it
+// is held back until this node, too, has them on disk.
 func (g *gate) AppendEntries(id raft.ServerID, to raft.ServerAddress, request *raft.AppendEntriesRequest, response *raft.AppendEntriesResponse) error {
-	return g.again(func() error { return g.NetworkTransport.AppendEntries(id, to, request, response) })
+	err := g.again(func() error { return g.NetworkTransport.AppendEntries(id, to, request, response) })
+	if n := len(request.Entries); err == nil && n > 0 {
+		err = g.writes.awaitEntry(request.Entries[n-1].Index)
+	}
+	return err
+}
+
+// AppendEntriesPipeline implements raft.Transport. The answers of a pipeline would not
+// come through the gate.
+func (g *gate) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
+	return nil, raft.ErrPipelineReplicationNotSupported
 }
 
 // RequestVote implements raft.Transport.

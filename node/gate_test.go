@@ -43,7 +43,7 @@ func TestGateAnswersSnapshotsThatEndWithinTheLog(t *testing.T) {
 				require.NoError(t, l.StoreLogs(entries(test.from, test.to)))
 			}
 			var asked atomic.Int64
-			g := newGate(nil, l, logOf(t), func() { asked.Add(1) })
+			g := newGate(nil, l, newParallelLog(l), logOf(t), func() { asked.Add(1) })
 			reader, answers := strings.NewReader("the snapshot"), make(chan raft.RPCResponse, 1)
 			passed := make(chan raft.RPC, 1)
 			g.rpcs = passed
@@ -147,7 +147,7 @@ func TestASnapshotThatEndsWithinTheLogLosesNothing(t *testing.T) {
 // behind it, the log is closed.
 func TestGateWaitsForHeartbeats(t *testing.T) {
 	t.Parallel()
-	g := newGate(raft.NewNetworkTransport(raftStreams{newStreamListener("the test"), nil}, 1, time.Second, io.Discard), nil, nil, nil)
+	g := newGate(raft.NewNetworkTransport(raftStreams{newStreamListener("the test"), nil}, 1, time.Second, io.Discard), nil, nil, nil, nil)
 	begun, goOn, answered := make(chan struct{}), make(chan struct{}), false
 	beat := g.untilClosed(func(raft.RPC) {
 		close(begun)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -49,6 +50,7 @@ type group struct {
 	fsm     *raftfsm.FSM
 	store   *store.Store
 	log     *guardedLog
+	writes  *parallelLog
 	logSize *logSize
 	gate    *gate
 	logger  *slog.Logger
@@ -140,15 +142,19 @@ func (g *group) start(c Config, id *identity, streams raft.StreamLayer, addresse
 		Logger:                  logger.Named("transport"),
 		MsgpackUseNewTimeFormat: true,
 	})
-	g.gate = newGate(transport, g.log, c.Logger, outdated)
+	g.writes = newParallelLog(c.appends(g.log))
+	g.gate = newGate(transport, g.log, g.writes, c.Logger, outdated)
 	g.gate.full = func() (bool, <-chan struct{}) { return g.logSize.full(g.CommitIndex()) }
-	logs, err := raft.NewLogCache(logCacheEntries, c.appends(g.log))
+	logs, err := raft.NewLogCache(logCacheEntries, g.writes)
 	if err == nil {
 		g.Raft, err = g.newRaft(raftConfig(c, id, logger), logs)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("raft: %w", err), transport.Close())
 	}
+	self := raft.ServerID(id.get().NodeID.String())
+	othersCommit := func() bool { return g.State() == raft.Leader && g.hasVoterBeside(self) }
+	g.writes.othersCommit.Store(&othersCommit)
 	g.gate.open(g.CurrentTerm)
 	g.log.running.Store(true)
 	return nil
@@ -184,11 +190,18 @@ func raftConfig(c Config, id *identity, logger hclog.Logger) *raft.Config {
 	return r
 }
 
+// hasVoterBeside tells whether there is another voter than that server.
+func (g *group) hasVoterBeside(id raft.ServerID) bool {
+	return slices.ContainsFunc(g.GetConfiguration().Configuration().Servers, func(s raft.Server) bool {
+		return s.Suffrage == raft.Voter && s.ID != id
+	})
+}
+
 // leave ends the part in the group. The stores stay open. Raft waits for those of
 // its goroutines that dial, which the end of the transport ends.
 func (g *group) leave() error {
 	ended := g.Shutdown()
-	return errors.Join(g.gate.Close(), ended.Error())
+	return errors.Join(g.gate.Close(), ended.Error(), g.writes.await())
 }
 
 // propose puts a command into the log, as leader, and waits for the state

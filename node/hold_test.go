@@ -50,7 +50,7 @@ func fullGate(t *testing.T) (*gate, *backlog) {
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
 	require.NoError(t, l.StoreLogs(entries(1, 20)))
 	b := &backlog{change: make(chan struct{})}
-	g := newGate(nil, l, logOf(t), nil)
+	g := newGate(nil, l, newParallelLog(l), logOf(t), nil)
 	g.rpcs = make(chan raft.RPC, 1)
 	g.full = b.full
 	return g, b

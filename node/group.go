@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
@@ -152,8 +153,9 @@ func (g *group) start(c Config, id *identity, streams raft.StreamLayer, addresse
 	if err != nil {
 		return errors.Join(fmt.Errorf("raft: %w", err), transport.Close())
 	}
-	self := raft.ServerID(id.get().NodeID.String())
-	othersCommit := func() bool { return g.State() == raft.Leader && g.hasVoterBeside(self) }
+	self := id.get().NodeID
+	another := func(voter uuid.UUID) bool { return voter != self }
+	othersCommit := func() bool { return g.State() == raft.Leader && slices.ContainsFunc(g.voters(), another) }
 	g.writes.othersCommit.Store(&othersCommit)
 	g.gate.open(g.CurrentTerm)
 	g.log.running.Store(true)
@@ -188,13 +190,6 @@ func raftConfig(c Config, id *identity, logger hclog.Logger) *raft.Config {
 	r.NoLegacyTelemetry = true
 	r.Logger = logger
 	return r
-}
-
-// hasVoterBeside tells whether there is another voter than that server.
-func (g *group) hasVoterBeside(id raft.ServerID) bool {
-	return slices.ContainsFunc(g.GetConfiguration().Configuration().Servers, func(s raft.Server) bool {
-		return s.Suffrage == raft.Voter && s.ID != id
-	})
 }
 
 // leave ends the part in the group. The stores stay open. Raft waits for those of

@@ -25,6 +25,12 @@ type heldDisk struct {
 
 func newHeldDisk() heldDisk { return heldDisk{held: new(sync.RWMutex), waiting: new(atomic.Int64)} }
 
+// over is the disk with that log on it.
+func (d heldDisk) over(s logStore) logStore {
+	d.logStore = s
+	return d
+}
+
 func (d heldDisk) StoreLogs(logs []*raft.Log) error {
 	d.waiting.Add(1)
 	d.held.RLock()
@@ -192,7 +198,7 @@ func heldCluster(t *testing.T) ([]*restartable, map[string]heldDisk) {
 	nodes := startCluster(t, func(c *Config) {
 		d := newHeldDisk()
 		disks[c.Name] = d
-		c.disk = func(s logStore) logStore { return heldDisk{s, d.held, d.waiting} }
+		c.disk = d.over
 		c.Timing = patientTiming
 	})
 	return nodes, disks
@@ -207,6 +213,16 @@ func publishing(t *testing.T, n *Node, id string) <-chan error {
 		answer <- err
 	}()
 	return answer
+}
+
+// requireNoAnswer is for what must not end while a write is under way.
+func requireNoAnswer(t *testing.T, answer <-chan error) {
+	t.Helper()
+	select {
+	case err := <-answer:
+		require.Fail(t, "a write is under way", "%v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
 }
 
 // While the leader writes an entry, the followers have it. It is committed, and a
@@ -226,9 +242,8 @@ func TestAnEntryIsSentWhileItIsWritten(t *testing.T) {
 		require.Eventually(t, func() bool { last, err := n.group.log.LastIndex(); return err == nil && last > at },
 			5*time.Second, time.Millisecond, "a follower has it")
 	}
-	time.Sleep(100 * time.Millisecond) // for what must not happen
+	requireNoAnswer(t, answer)
 	require.Equal(t, committed, leader.group.CommitIndex())
-	require.Empty(t, answer)
 	require.Equal(t, int64(1), disk.waiting.Load(), "one write at a time")
 	disk.held.Unlock()
 	require.NoError(t, <-answer)
@@ -238,7 +253,7 @@ func TestAnEntryIsSentWhileItIsWritten(t *testing.T) {
 func TestALeaderAloneWritesBeforeItCommits(t *testing.T) {
 	t.Parallel()
 	c, disk := testNode(t, "n1"), newHeldDisk()
-	c.disk = func(s logStore) logStore { return heldDisk{s, disk.held, disk.waiting} }
+	c.disk = disk.over
 	n := start(t, c)
 	awaitReady(t, n)
 	require.NoError(t, n.group.writes.await())
@@ -246,9 +261,8 @@ func TestALeaderAloneWritesBeforeItCommits(t *testing.T) {
 	disk.held.Lock()
 	answer := publishing(t, n, "held")
 	require.Eventually(t, func() bool { return disk.waiting.Load() == 1 }, 5*time.Second, time.Millisecond)
-	time.Sleep(100 * time.Millisecond) // for what must not happen
+	requireNoAnswer(t, answer)
 	require.Equal(t, committed, n.group.CommitIndex())
-	require.Empty(t, answer)
 	disk.held.Unlock()
 	require.NoError(t, <-answer)
 }
@@ -267,11 +281,7 @@ func TestAStopAwaitsTheWriteUnderWay(t *testing.T) {
 	left := make(chan error, 1)
 	go func() { left <- leader.group.leave() }()
 	require.Eventually(t, func() bool { return leader.group.State() == raft.Shutdown }, 5*time.Second, time.Millisecond)
-	select {
-	case err := <-left:
-		require.Fail(t, "a write is under way", "%v", err)
-	case <-time.After(200 * time.Millisecond):
-	}
+	requireNoAnswer(t, left)
 	for _, d := range disks {
 		d.held.Unlock()
 	}

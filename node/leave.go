@@ -150,17 +150,18 @@ func (m *membership) countAnswering(ctx context.Context, servers []raft.Server, 
 var errHasLeft = errors.New("it has left already")
 
 // findServer finds a node of the configuration by its name or id. Where it is there
-// no more, an errHasLeft comes with what gossip knows of it.
+// no more, an errHasLeft comes with what is known of it.
 func (m *membership) findServer(servers []raft.Server, node string) (raft.Server, error) {
+	is := func(s raft.Server) bool { return string(s.ID) == node || nameIn(s.Address) == node }
 	var found []raft.Server
 	for _, s := range servers {
-		if string(s.ID) == node || nameIn(s.Address) == node {
+		if is(s) {
 			found = append(found, s)
 		}
 	}
 	switch len(found) {
 	case 0:
-		return m.findLeft(node)
+		return m.findLeft(node, is)
 	case 1:
 		return found[0], nil
 	}
@@ -171,10 +172,16 @@ func (m *membership) findServer(servers []raft.Server, node string) (raft.Server
 	return raft.Server{}, fmt.Errorf("%d nodes are named %s; name one by its id: %s", len(found), node, strings.Join(ids, ", "))
 }
 
-func (m *membership) findLeft(node string) (raft.Server, error) {
+// findLeft finds a node that has left. The state machine knows at once who was
+// removed, and nothing of the time before this node started; gossip may.
+func (m *membership) findLeft(node string, is func(raft.Server) bool) (raft.Server, error) {
+	if s, ok := m.group.fsm.Departed(is); ok {
+		return s, errHasLeft
+	}
 	for _, g := range m.gossip.Members() {
-		if g.Status == gossip.Left && (g.ID == node || g.Name == node) {
-			return raft.Server{ID: raft.ServerID(g.ID), Address: raftAddress(g.ID, g.RaftAddr, g.Name)}, errHasLeft
+		s := raft.Server{ID: raft.ServerID(g.ID), Address: raftAddress(g.ID, g.RaftAddr, g.Name)}
+		if g.Status == gossip.Left && is(s) {
+			return s, errHasLeft
 		}
 	}
 	return raft.Server{}, fmt.Errorf("no node of the cluster has the name or the id %s", node)

@@ -113,6 +113,18 @@ func TestALeaveThatWouldCostTheMajorityIsRefused(t *testing.T) {
 	d, err := alive.Leave(t.Context(), dead.c.Name, true)
 	require.NoError(t, err)
 	require.Equal(t, oncelog.Departure{Name: dead.c.Name, ID: dead.ID(), Voters: 2}, d)
+	requireHasLeft := func() {
+		t.Helper()
+		for _, name := range []string{dead.c.Name, dead.ID()} {
+			again, err := alive.Leave(t.Context(), name, false)
+			require.NoError(t, err, "asked again, since the answer may have been lost")
+			require.Equal(t, d, again)
+		}
+	}
+	requireHasLeft()
+	_, err = leader.TransferLeadership(t.Context(), alive.c.Name)
+	require.NoError(t, err)
+	requireHasLeft()
 
 	again, err := New(dead.c)
 	if err == nil { // it could not ask in time, and finds out soon

@@ -201,6 +201,14 @@ func (f *FSM) ConfigurationEntry() (c raft.Configuration, index uint64) {
 	return e.Configuration, e.Index
 }
 
+// Departed finds a server that left the configuration since this node started, of
+// several the last. The last 64 are remembered.
+func (f *FSM) Departed(is func(raft.Server) bool) (raft.Server, bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.departed.last(is)
+}
+
 // corrupt names the metadata that can not be read.
 func corrupt(name string, err error) error {
 	return fmt.Errorf("%w: metadata %q: %w", oncelog.ErrCorrupt, name, err)

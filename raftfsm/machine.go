@@ -32,6 +32,8 @@ type machine struct {
 	configuration configurationEntry
 	// members are the nodes of the configuration.
 	members map[uuid.UUID]bool
+	// departed is not kept: a node that starts again knows of none.
+	departed departed
 }
 
 // configurationEntry is the last configuration entry of the log: its index as
@@ -122,8 +124,10 @@ func (m *machine) open(cluster uuid.UUID) error {
 
 // configure takes over a configuration entry.
 func (m *machine) configure(log *raft.Log) {
+	before := m.configuration
 	m.configuration = append(binary.BigEndian.AppendUint64(nil, log.Index), log.Data...)
 	m.members = memberIDs(m.configuration)
+	m.departed = m.departed.with(before, m.configuration)
 	m.sessions.keep(m.members)
 }
 

@@ -84,6 +84,7 @@ func (f *FSM) swap(incoming *store.Incoming) error {
 	if err != nil {
 		return err
 	}
+	m.departed = f.departed.with(f.configuration, m.configuration)
 	f.machine = *m
 	return nil
 }

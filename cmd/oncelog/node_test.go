@@ -2,16 +2,19 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -167,6 +170,11 @@ func TestBatches(t *testing.T) {
 
 func TestSignalStopsInOrder(t *testing.T) {
 	t.Parallel()
+	// Under nohup the tests ignore a hangup, and so would a node started by them:
+	// what is caught here is at its default there.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangup) })
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
@@ -187,7 +195,9 @@ func TestAHangupThatIsIgnoredStaysSo(t *testing.T) {
 // ended. One that says outlived afterwards has gone on, and is killed.
 func signalled(t *testing.T, sig syscall.Signal, outlived, name string, args ...string) error {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), name, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), programVariable+"=1")
 	stderr, err := cmd.StderrPipe()
 	require.NoError(t, err)

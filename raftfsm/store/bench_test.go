@@ -191,6 +191,31 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
+// BenchmarkMixed is what a publisher sends who retries and starts over: of ten events
+// three are old, half of those of the newest 1,000 and half of any age.
+func BenchmarkMixed(b *testing.B) {
+	s, g := benchStore(b), newGenerator()
+	random := rand.New(rand.NewPCG(1, 2))
+	fresh := uint64(0)
+	next := func(int) uint64 {
+		old := random.Uint64N(20)
+		switch {
+		case fresh == 0 || old >= 6:
+			fresh++
+			return fresh - 1
+		case old < 3:
+			return fresh - 1 - random.Uint64N(min(fresh, 1_000))
+		}
+		return random.Uint64N(fresh)
+	}
+	m := g.meter()
+	for b.Loop() {
+		benchApply(b, s, g.batch(next))
+		m.events += benchBatch
+	}
+	m.report(b)
+}
+
 // BenchmarkFilter reads the keys of a million events into the filter, as each Open
 // does in the background.
 func BenchmarkFilter(b *testing.B) {

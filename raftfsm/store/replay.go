@@ -5,14 +5,17 @@ const (
 	replayKeys = 1 << 15
 	// replayMarks is how many neighbourhoods are remembered as asked for; a
 	// neighbourhood is replaySpan ids in a row.
-	replayMarks = 1 << 8
-	replaySpan  = 1 << 5
+	replayMarks = 1 << 6
+	replaySpan  = 1 << 6
+	// replayAsked is how many look-ups have to lead to a neighbourhood before its block
+	// is read. Two do so by chance too often while the store is small.
+	replayAsked = 3
 	// replayWorth is how many look-ups in vain one good one is worth.
 	replayWorth = 1 << 4
 )
 
 // replay knows the events beside old ones that were sent again. Who repeats old
-// events mostly does so in the order in which they were stored: once two look-ups
+// events mostly does so in the order in which they were stored: once some look-ups
 // have led to ids that are close together, one read of the block there answers the
 // next hundreds, each of which would cost a block of a table.
 //
@@ -25,10 +28,17 @@ type replay struct {
 	young, old map[dedupKey]stored
 	// marks has the neighbourhoods that look-ups in the tables led to, each in the
 	// place that is its remainder.
-	marks [replayMarks]uint64
+	marks [replayMarks]replayMark
 	// credit is how many look-ups may still be in vain. Without it all is forgotten,
 	// so that events that come in no such order do not pay for it.
 	credit int
+}
+
+type replayMark struct {
+	// neighbourhood is its number, from 1.
+	neighbourhood uint64
+	// asked is how many look-ups led there.
+	asked int
 }
 
 func (r *replay) find(k dedupKey) (stored, bool) {
@@ -48,16 +58,18 @@ func (r *replay) find(k dedupKey) (stored, bool) {
 }
 
 // worth tells of a look-up in the tables that led to an id, and reports whether the
-// block that holds it is worth its read: another one led close to it.
+// block that holds it is worth its read: others led close to it.
 func (r *replay) worth(id uint64) bool {
-	// No neighbourhood is 0.
 	n := id/replaySpan + 1
 	mark := &r.marks[n%replayMarks]
-	if *mark != n {
-		*mark = n
+	if mark.neighbourhood != n {
+		*mark = replayMark{neighbourhood: n}
+	}
+	mark.asked++
+	if mark.asked < replayAsked {
 		return false
 	}
-	*mark = 0
+	*mark = replayMark{}
 	return true
 }
 

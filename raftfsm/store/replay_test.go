@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -72,6 +73,20 @@ func TestOldEventsInNoOrder(t *testing.T) {
 		require.Equal(t, Outcome{ID: uint64(at + 1), Duplicate: true}, publish(t, s, oldEvents(at, at+1)...).Outcomes[0])
 	}
 	require.Empty(t, s.replay.young)
+}
+
+// TestChanceIsWorthNoBlock: of look-ups in no order hardly one has its block read,
+// though a store of that size has few neighbourhoods to choose from.
+func TestChanceIsWorthNoBlock(t *testing.T) {
+	t.Parallel()
+	const stored, asked = 200_000, 100_000
+	r, random, read := new(replay), rand.New(rand.NewPCG(1, 2)), 0
+	for range asked {
+		if r.worth(1 + random.Uint64N(stored)) {
+			read++
+		}
+	}
+	require.Less(t, read, asked/500)
 }
 
 // TestReplayIsBounded in what it keeps, and in how long it keeps what nobody asks

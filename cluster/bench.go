@@ -34,7 +34,7 @@ type BenchOptions struct {
 	Rounds int
 	// Seed decides what the events are.
 	Seed uint64
-	// Only names the cases; none means all of [BenchCases].
+	// Only names the cases; none means all of [BenchCases] but those that take long.
 	Only []string
 	// ProfileDir, if set, takes CPU profiles of a round more, which is not
 	// measured: ProfileTime, in whole seconds, of each case.
@@ -74,7 +74,9 @@ func (o BenchOptions) cases() ([]BenchCase, error) {
 			return nil, fmt.Errorf("%w: no case %q with %d nodes; there are %s", ErrOptions, name, o.Nodes, caseNames(all))
 		}
 	}
-	return slices.DeleteFunc(all, func(c BenchCase) bool { return len(o.Only) > 0 && !slices.Contains(o.Only, c.Name) }), nil
+	return slices.DeleteFunc(all, func(c BenchCase) bool {
+		return !slices.Contains(o.Only, c.Name) && (c.ByName || len(o.Only) > 0)
+	}), nil
 }
 
 func caseNames(cases []BenchCase) string {

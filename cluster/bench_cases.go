@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oncelog/oncelog"
+	"github.com/oncelog/oncelog/httpapi/client"
 	"github.com/oncelog/oncelog/loadgen"
 )
 
@@ -17,6 +18,8 @@ type BenchCase struct {
 	About string `json:"about"`
 	// Unit is what is counted: events or reads.
 	Unit string `json:"unit"`
+	// ByName: it takes long, and is measured only where it is named.
+	ByName bool `json:"-"`
 
 	audience audience
 	run      func(context.Context, *benchTrial) (measured, error)
@@ -54,23 +57,24 @@ const (
 func BenchCases() []BenchCase {
 	single, batch, alone := publishing(connections, 1, singleShare), publishing(batches, batchSize, 1), publishing(1, 1, aloneShare)
 	fresh, stale := topicReading(oncelog.Linearizable), topicReading(oncelog.Stale)
-	return []BenchCase{
-		{"single", "one event a request, 64 at once, to all nodes", unitEvents, askAll, single},
-		{"single-leader", "the same, to the leader", unitEvents, askLeader, single},
-		{"single-followers", "the same, to the others, which forward them", unitEvents, askFollowers, single},
-		{"batch", "1,000 events a request, 16 at once, to all nodes", unitEvents, askAll, batch},
-		{"batch-leader", "the same, to the leader", unitEvents, askLeader, batch},
-		{"batch-followers", "the same, to the others, which forward them", unitEvents, askFollowers, batch},
-		{"alone-leader", "one publisher, one event after the other, to the leader", unitEvents, askLeader, alone},
-		{"alone-followers", "the same, to the others, which forward them", unitEvents, askFollowers, alone},
-		{"read-leader", "the first event of a topic, 64 at once, linearizable, from the leader", unitReads, askLeader, fresh},
-		{"read-followers", "the same, from the others", unitReads, askFollowers, fresh},
-		{"stale-leader", "the same, stale, from the leader", unitReads, askLeader, stale},
-		{"stale-followers", "the same, stale, from the others", unitReads, askFollowers, stale},
-		{"stats", "the log's numbers, 64 at once, linearizable, from all nodes", unitReads, askAll, statsReading},
-		{"scan-raw", "the whole log as NDJSON, linearizable, lines only counted", unitEvents, askAll, rawScanning},
-		{"scan", "the same, every event parsed", unitEvents, askAll, scanning},
+	cases := []BenchCase{
+		{Name: "single", About: "one event a request, 64 at once, to all nodes", Unit: unitEvents, audience: askAll, run: single},
+		{Name: "single-leader", About: "the same, to the leader", Unit: unitEvents, audience: askLeader, run: single},
+		{Name: "single-followers", About: "the same, to the others, which forward them", Unit: unitEvents, audience: askFollowers, run: single},
+		{Name: "batch", About: "1,000 events a request, 16 at once, to all nodes", Unit: unitEvents, audience: askAll, run: batch},
+		{Name: "batch-leader", About: "the same, to the leader", Unit: unitEvents, audience: askLeader, run: batch},
+		{Name: "batch-followers", About: "the same, to the others, which forward them", Unit: unitEvents, audience: askFollowers, run: batch},
+		{Name: "alone-leader", About: "one publisher, one event after the other, to the leader", Unit: unitEvents, audience: askLeader, run: alone},
+		{Name: "alone-followers", About: "the same, to the others, which forward them", Unit: unitEvents, audience: askFollowers, run: alone},
+		{Name: "read-leader", About: "the first event of a topic, 64 at once, linearizable, from the leader", Unit: unitReads, audience: askLeader, run: fresh},
+		{Name: "read-followers", About: "the same, from the others", Unit: unitReads, audience: askFollowers, run: fresh},
+		{Name: "stale-leader", About: "the same, stale, from the leader", Unit: unitReads, audience: askLeader, run: stale},
+		{Name: "stale-followers", About: "the same, stale, from the others", Unit: unitReads, audience: askFollowers, run: stale},
+		{Name: "stats", About: "the log's numbers, 64 at once, linearizable, from all nodes", Unit: unitReads, audience: askAll, run: statsReading},
+		{Name: "scan-raw", About: "the whole log as NDJSON, linearizable, lines only counted", Unit: unitEvents, audience: askAll, run: rawScanning},
+		{Name: "scan", About: "the same, every event parsed", Unit: unitEvents, audience: askAll, run: scanning},
 	}
+	return append(cases, sustainedCases()...)
 }
 
 // warmUp publishes what the reads will find, and makes the nodes and the load as
@@ -90,8 +94,11 @@ type measured struct {
 	latency *loadgen.Latency
 	// published is what the log must have taken in.
 	published loadgen.Workload
-	// resent and, in those, resentEvents are requests that had to be sent again.
-	resent, resentEvents int64
+	// resent and, in those, resentEvents are requests that had to be sent again;
+	// refused counts the answers that a node's queue was full.
+	resent, resentEvents, refused int64
+	// perSecond is set where it is not count divided by seconds.
+	perSecond float64
 }
 
 // errIncomplete is a load that has not done all that it was to do.
@@ -103,23 +110,28 @@ func publishing(concurrency, batch int, share int64) func(context.Context, *benc
 	return func(ctx context.Context, t *benchTrial) (measured, error) {
 		cfg := loadgen.DefaultConfig()
 		cfg.Concurrency, cfg.Batch, cfg.Workload = concurrency, batch, t.workload(share)
-		load, err := loadgen.New(cfg, t.client)
-		if err != nil {
-			return measured{}, err
-		}
-		r := load.Run(ctx)
-		if ctx.Err() != nil {
-			return measured{}, context.Cause(ctx)
-		}
-		if !r.OK() || r.Sent != r.Planned || r.Conflicts > 0 {
-			return measured{}, fmt.Errorf("%w: %d of %d events sent, %d not acknowledged, %d conflicts, failed attempts %v",
-				errIncomplete, r.Sent, r.Planned, r.Unacked, r.Conflicts, r.Errors)
-		}
-		return measured{
-			count: r.Sent, seconds: r.ElapsedSeconds, latency: &r.Latency,
-			published: cfg.Workload, resent: r.Resent, resentEvents: r.ResentEvents,
-		}, nil
+		return publish(ctx, cfg, t.client)
 	}
+}
+
+// publish publishes a workload to its end.
+func publish(ctx context.Context, cfg loadgen.Config, c *client.Client) (measured, error) {
+	load, err := loadgen.New(cfg, c)
+	if err != nil {
+		return measured{}, err
+	}
+	r := load.Run(ctx)
+	if ctx.Err() != nil {
+		return measured{}, context.Cause(ctx)
+	}
+	if !r.OK() || r.Sent != r.Planned || r.Conflicts > 0 {
+		return measured{}, fmt.Errorf("%w: %d of %d events sent, %d not acknowledged, %d conflicts, failed attempts %v",
+			errIncomplete, r.Sent, r.Planned, r.Unacked, r.Conflicts, r.Errors)
+	}
+	return measured{
+		count: r.Sent, seconds: r.ElapsedSeconds, latency: &r.Latency,
+		published: cfg.Workload, resent: r.Resent, resentEvents: r.ResentEvents, refused: r.Refused,
+	}, nil
 }
 
 // topicReading asks for one event of a topic at a time.

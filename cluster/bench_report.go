@@ -74,12 +74,16 @@ type BenchRound struct {
 	// LogEvents is how many unique events the log held before.
 	LogEvents uint64 `json:"log_events"`
 	// Count is how many of the case's unit were done.
-	Count     int64            `json:"count"`
-	Seconds   float64          `json:"seconds"`
+	Count   int64   `json:"count"`
+	Seconds float64 `json:"seconds"`
+	// PerSecond is Count divided by Seconds, but for an overload: that begins and
+	// ends with less than is too much.
 	PerSecond float64          `json:"per_second"`
 	Latency   *loadgen.Latency `json:"latency_ms,omitempty"`
 	// Resent counts the requests that had to be sent again.
 	Resent int64 `json:"resent"`
+	// Refused counts the answers that a node's queue was full.
+	Refused int64 `json:"refused,omitempty"`
 	// NodesCPU is the processor time of all nodes together for one of the unit,
 	// LoadCPU that of the load, in microseconds. Neighbours on the machine disturb
 	// them less than any other number here.

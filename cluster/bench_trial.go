@@ -65,6 +65,11 @@ func (b *bench) attempt(ctx context.Context, c BenchCase) (BenchRound, error) {
 	if err != nil {
 		return BenchRound{}, err
 	}
+	if c.ByName {
+		if err := b.settle(ctx); err != nil {
+			return BenchRound{}, err
+		}
+	}
 	before, err := b.use()
 	if err != nil {
 		return BenchRound{}, err
@@ -85,8 +90,11 @@ func (b *bench) attempt(ctx context.Context, c BenchCase) (BenchRound, error) {
 		return BenchRound{}, err
 	}
 	r := BenchRound{
-		LogEvents: t.before.Unique, Count: m.count, Seconds: m.seconds, PerSecond: float64(m.count) / m.seconds,
-		Latency: m.latency, Resent: m.resent,
+		LogEvents: t.before.Unique, Count: m.count, Seconds: m.seconds, PerSecond: m.perSecond,
+		Latency: m.latency, Resent: m.resent, Refused: m.refused,
+	}
+	if r.PerSecond == 0 {
+		r.PerSecond = float64(m.count) / m.seconds
 	}
 	r.addUse(t.leader.Name(), before, after)
 	return r, nil
@@ -114,10 +122,7 @@ func (b *bench) prepare(ctx context.Context, whom audience) (*benchTrial, error)
 // clientOf returns a client of some nodes, the same each time, so that it has its
 // connections.
 func (b *bench) clientOf(nodes []*Node) (*client.Client, error) {
-	targets := make([]string, len(nodes))
-	for i, n := range nodes {
-		targets[i] = n.URL()
-	}
+	targets := urls(nodes)
 	key := strings.Join(targets, " ")
 	if c, ok := b.clients[key]; ok {
 		return c, nil
@@ -127,6 +132,14 @@ func (b *bench) clientOf(nodes []*Node) (*client.Client, error) {
 		b.clients[key] = c
 	}
 	return c, err
+}
+
+func urls(nodes []*Node) []string {
+	urls := make([]string, len(nodes))
+	for i, n := range nodes {
+		urls[i] = n.URL()
+	}
+	return urls
 }
 
 // check holds the log against what was done to it.
@@ -148,6 +161,40 @@ func (t *benchTrial) check(m measured, level []oncelog.Stats) error {
 	if unique != m.published.Unique() || received < m.published.Events || received > m.published.Events+m.resentEvents {
 		return fmt.Errorf("%w: the log has taken in %d events, %d of them new; sent were %d, %d of them new, and %d again",
 			errIncomplete, received, unique, m.published.Events, m.published.Unique(), m.resentEvents)
+	}
+	return nil
+}
+
+// settle waits until the nodes have hardly anything to do, for a while at most: the
+// compactions that one case leaves behind are not the next one's.
+func (b *bench) settle(ctx context.Context) error {
+	const (
+		interval = 500 * time.Millisecond
+		quiet    = interval / 10
+		most     = time.Minute
+	)
+	before, err := b.use()
+	for range most / interval {
+		if err != nil || before == nil {
+			return err
+		}
+		select {
+		case <-time.After(interval):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		var after map[string]processUse
+		if after, err = b.use(); err != nil {
+			return err
+		}
+		var spent time.Duration
+		for name, u := range after {
+			spent += u.cpu - before[name].cpu
+		}
+		if spent < quiet {
+			return nil
+		}
+		before = after
 	}
 	return nil
 }

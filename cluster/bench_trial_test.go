@@ -44,7 +44,11 @@ func TestBenchCasesAreChosen(t *testing.T) {
 	o := DefaultBench()
 	all, err := o.cases()
 	require.NoError(t, err)
-	require.Equal(t, caseNames(BenchCases()), caseNames(all))
+	require.Equal(t, caseNames(BenchCases()), caseNames(all)+", sustained, overload")
+	o.Only = []string{"overload", "batch"}
+	named, err := o.cases()
+	require.NoError(t, err)
+	require.Equal(t, "batch, overload", caseNames(named))
 	o.Only = []string{"scan", "single"}
 	some, err := o.cases()
 	require.NoError(t, err)

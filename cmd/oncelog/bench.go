@@ -29,6 +29,7 @@ The cases:
 ` + benchCases(),
 		Example: `  oncelog bench --rounds 5 --output json
   oncelog bench --only batch,single --events 500000
+  oncelog bench --only sustained,overload
   oncelog bench --only single --profile-dir /tmp/profiles`,
 		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,7 +44,7 @@ The cases:
 	flags.Int64Var(&o.Events, "events", o.Events, "how many events a case publishes in batches; the others do a part of it")
 	flags.IntVar(&o.Rounds, "rounds", o.Rounds, "how often each case is measured")
 	flags.Uint64Var(&o.Seed, "seed", o.Seed, "decides what the events are")
-	flags.StringSliceVar(&o.Only, "only", nil, "cases to measure (default all)")
+	flags.StringSliceVar(&o.Only, "only", nil, "cases to measure (default all but those that take long)")
 	flags.StringVar(&o.Dir, "data-dir", "", "directory for the nodes, whose data is used again (default a temporary one, kept only if a case fails)")
 	flags.StringVar(&o.ProfileDir, "profile-dir", "", "directory for CPU profiles of a further round (default none)")
 	outputVar(flags, &output)

@@ -134,17 +134,21 @@ func putPieces(bucket *bbolt.Bucket, index uint64, value []byte) error {
 	return bucket.Put(key, value)
 }
 
-// DeleteRange implements raft.LogStore.
+// DeleteRange implements raft.LogStore. A cursor may skip a key after a deletion, so
+// what is left is looked for until there is nothing.
 func (l *boltLog) DeleteRange(from, to uint64) error {
 	return l.db.Update(func(tx *bbolt.Tx) error {
 		cursor := tx.Bucket(boltLogs).Cursor()
+		within := func(key []byte) bool { return key != nil && indexOf(key) <= to }
 		for {
 			key, _ := cursor.Seek(boltKey(from))
-			if key == nil || indexOf(key) > to {
+			if !within(key) {
 				return nil
 			}
-			if err := cursor.Delete(); err != nil {
-				return err
+			for ; within(key); key, _ = cursor.Next() {
+				if err := cursor.Delete(); err != nil {
+					return err
+				}
 			}
 		}
 	})

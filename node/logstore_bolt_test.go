@@ -1,6 +1,7 @@
 package node
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
+	"pgregory.net/rapid"
 )
 
 // Entries of all sizes around those of bolt's pieces, and what is left when the
@@ -61,4 +63,65 @@ func TestBoltReadsEntriesThatWereNotCut(t *testing.T) {
 	var got raft.Log
 	require.NoError(t, l.GetLog(7, &got))
 	require.Equal(t, want.Data, got.Data)
+}
+
+// TestBoltModel: whatever is appended and truncated at either end, entries of one
+// piece and of many, what should be left is left, to the byte.
+func TestBoltModel(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		dir, err := os.MkdirTemp("", "bolt-model-")
+		require.NoError(t, err)
+		defer func() { _ = os.RemoveAll(dir) }()
+		l, err := openBolt(filepath.Join(dir, "raft.db"))
+		require.NoError(t, err)
+		defer func() { require.NoError(t, l.Close()) }()
+		l.db.NoSync = true // no crash is simulated
+		var model []*raft.Log
+		for range rapid.IntRange(1, 8).Draw(t, "steps") {
+			n := rapid.IntRange(0, 20).Draw(t, "n")
+			if kept := len(model) - n; kept > 0 && rapid.Bool().Draw(t, "truncate") {
+				if rapid.Bool().Draw(t, "front") {
+					require.NoError(t, l.DeleteRange(0, model[n].Index-1))
+					model = model[n:]
+				} else {
+					require.NoError(t, l.DeleteRange(model[kept-1].Index+1, model[len(model)-1].Index))
+					model = model[:kept]
+				}
+				continue
+			}
+			next := uint64(1)
+			if len(model) > 0 {
+				next = model[len(model)-1].Index + 1
+			}
+			var logs []*raft.Log
+			for i := range n {
+				size := rapid.SampledFrom([]int{1, 100, boltPiece, 3 * boltPiece, 20 * boltPiece}).Draw(t, "size")
+				logs = append(logs, &raft.Log{Index: next + uint64(i), Term: uint64(len(model) + 1), Data: bytesOf(byte(i), size)})
+			}
+			require.NoError(t, l.StoreLogs(logs))
+			model = append(model, logs...)
+		}
+		requireKeeps(t, l, model)
+	})
+}
+
+// requireKeeps checks that a log has some entries and nothing else.
+func requireKeeps(t require.TestingT, l *boltLog, want []*raft.Log) {
+	keys := 0
+	require.NoError(t, l.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(boltLogs).ForEach(func(key, _ []byte) error {
+			if len(key) == len(boltKey(0)) {
+				keys++
+			}
+			return nil
+		})
+	}))
+	require.Equal(t, len(want), keys)
+	for _, w := range want {
+		var got raft.Log
+		require.NoError(t, l.GetLog(w.Index, &got))
+		require.Equal(t, w.Term, got.Term)
+		require.Equal(t, w.Data, got.Data)
+	}
 }

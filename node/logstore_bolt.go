@@ -33,6 +33,9 @@ const boltPiece = 16 << 10
 type boltLog struct {
 	db     *bbolt.DB
 	handle *codec.MsgpackHandle
+	// encoded is the memory that entries are encoded in, which bolt reads until it has
+	// committed them. It belongs to the transaction that writes.
+	encoded []byte
 }
 
 var _ logStore = (*boltLog)(nil)
@@ -108,17 +111,42 @@ func (l *boltLog) StoreLog(log *raft.Log) error { return l.StoreLogs([]*raft.Log
 func (l *boltLog) StoreLogs(logs []*raft.Log) error {
 	return l.db.Update(func(tx *bbolt.Tx) error {
 		bucket := tx.Bucket(boltLogs)
+		free := l.room(logs)
 		for _, log := range logs {
-			value := make([]byte, 0, len(log.Data)+256)
+			value := free[:0]
 			if err := codec.NewEncoderBytes(&value, l.handle).Encode(log); err != nil {
 				return err
 			}
 			if err := putPieces(bucket, log.Index, value); err != nil {
 				return err
 			}
+			free = value[len(value):]
 		}
 		return nil
 	})
+}
+
+const (
+	// logOverhead is at least what the encoding adds to an entry's data.
+	logOverhead = 256
+	// keptEncoded is the most memory that is kept for the next entries: what one has, if
+	// it is no giant.
+	keptEncoded = 1 << 20
+)
+
+// room is memory to encode entries in.
+func (l *boltLog) room(logs []*raft.Log) []byte {
+	size := 0
+	for _, log := range logs {
+		size += len(log.Data) + len(log.Extensions) + logOverhead
+	}
+	if size > keptEncoded {
+		return make([]byte, 0, size)
+	}
+	if size > cap(l.encoded) {
+		l.encoded = make([]byte, 0, size)
+	}
+	return l.encoded
 }
 
 // putPieces stores an entry. There is none of that index: Raft deletes entries

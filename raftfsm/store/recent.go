@@ -23,7 +23,7 @@ type keyGeneration struct {
 }
 
 // keptGenerations is how many full generations stay though they are flushed.
-const keptGenerations = 4
+const keptGenerations = 3
 
 // find looks in the newest generation first.
 func (r *recentKeys) find(k dedupKey) (stored, bool) {

@@ -33,9 +33,9 @@ const (
 	// compacts them from half as many on. The more there are, the fewer times is a
 	// dedup key rewritten, and the more filters does the look-up of an old duplicate
 	// ask. New events are known without them.
-	sublevels = 24
+	sublevels = 48
 	// stopSublevels is how many make writes wait for the compactions.
-	stopSublevels = 48
+	stopSublevels = 96
 	// flushedTableBytes is the size of the tables that a flush writes: a memtable's
 	// blocks are one or two.
 	flushedTableBytes = 8 << 20

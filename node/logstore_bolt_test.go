@@ -1,7 +1,6 @@
 package node
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -69,11 +68,9 @@ func TestBoltReadsEntriesThatWereNotCut(t *testing.T) {
 // piece and of many, what should be left is left, to the byte.
 func TestBoltModel(t *testing.T) {
 	t.Parallel()
+	dir := t.TempDir
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "bolt-model-")
-		require.NoError(t, err)
-		defer func() { _ = os.RemoveAll(dir) }()
-		l, err := openBolt(filepath.Join(dir, "raft.db"))
+		l, err := openBolt(filepath.Join(dir(), "raft.db"))
 		require.NoError(t, err)
 		defer func() { require.NoError(t, l.Close()) }()
 		l.db.NoSync = true // no crash is simulated

@@ -171,12 +171,12 @@ type pebbleLogger struct{ store *Store }
 
 // Infof logs at debug level: Pebble speaks of every table.
 func (l pebbleLogger) Infof(format string, args ...any) {
-	l.store.log.Debug("pebble", "msg", lazy{format, args})
+	l.store.log.Debug("pebble", "says", lazy{format, args})
 }
 
 // Errorf logs a warning: what is fatal comes as a failure as well.
 func (l pebbleLogger) Errorf(format string, args ...any) {
-	l.store.log.Warn("pebble", "msg", lazy{format, args})
+	l.store.log.Warn("pebble", "says", lazy{format, args})
 }
 
 // Fatalf fails the store and never returns. Pebble calls it where it cannot tell

@@ -129,8 +129,8 @@ func (l *boltLog) StoreLogs(logs []*raft.Log) error {
 const (
 	// logOverhead is at least what the encoding adds to an entry's data.
 	logOverhead = 256
-	// keptEncoded is the most memory that is kept for the next entries: what one has, if
-	// it is no giant.
+	// keptEncoded is the most memory that is kept for the next entries: room for a full
+	// one, but not for many at once or for one that is larger than most.
 	keptEncoded = 1 << 20
 )
 

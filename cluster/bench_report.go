@@ -76,8 +76,8 @@ type BenchRound struct {
 	// Count is how many of the case's unit were done.
 	Count   int64   `json:"count"`
 	Seconds float64 `json:"seconds"`
-	// PerSecond is Count divided by Seconds, but for an overload: that begins and
-	// ends with less than is too much.
+	// PerSecond is Count divided by Seconds, but for a sustained load and an overload:
+	// how they begin and end is no part of it.
 	PerSecond float64          `json:"per_second"`
 	Latency   *loadgen.Latency `json:"latency_ms,omitempty"`
 	// Resent counts the requests that had to be sent again.

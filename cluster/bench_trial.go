@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,11 +91,8 @@ func (b *bench) attempt(ctx context.Context, c BenchCase) (BenchRound, error) {
 		return BenchRound{}, err
 	}
 	r := BenchRound{
-		LogEvents: t.before.Unique, Count: m.count, Seconds: m.seconds, PerSecond: m.perSecond,
+		LogEvents: t.before.Unique, Count: m.count, Seconds: m.seconds, PerSecond: cmp.Or(m.perSecond, float64(m.count)/m.seconds),
 		Latency: m.latency, Resent: m.resent, Refused: m.refused,
-	}
-	if r.PerSecond == 0 {
-		r.PerSecond = float64(m.count) / m.seconds
 	}
 	r.addUse(t.leader.Name(), before, after)
 	return r, nil
@@ -122,24 +120,19 @@ func (b *bench) prepare(ctx context.Context, whom audience) (*benchTrial, error)
 // clientOf returns a client of some nodes, the same each time, so that it has its
 // connections.
 func (b *bench) clientOf(nodes []*Node) (*client.Client, error) {
-	targets := urls(nodes)
+	targets := make([]string, len(nodes))
+	for i, n := range nodes {
+		targets[i] = n.URL()
+	}
 	key := strings.Join(targets, " ")
 	if c, ok := b.clients[key]; ok {
 		return c, nil
 	}
-	c, err := client.New(targets, client.WithConcurrency(connections))
+	c, err := client.New(targets, client.WithConcurrency(crowd))
 	if err == nil {
 		b.clients[key] = c
 	}
 	return c, err
-}
-
-func urls(nodes []*Node) []string {
-	urls := make([]string, len(nodes))
-	for i, n := range nodes {
-		urls[i] = n.URL()
-	}
-	return urls
 }
 
 // check holds the log against what was done to it.

@@ -94,3 +94,16 @@ func (m *meter) reach(ctx context.Context, acked int64) error {
 		return context.Cause(ctx)
 	}
 }
+
+// pace is how many events a second are acknowledged, from one number of them to
+// another.
+func (m *meter) pace(ctx context.Context, from, to int64) (float64, error) {
+	if err := m.reach(ctx, from); err != nil {
+		return 0, err
+	}
+	begin := time.Now()
+	if err := m.reach(ctx, to); err != nil {
+		return 0, err
+	}
+	return float64(to-from) / time.Since(begin).Seconds(), nil
+}
